@@ -1,0 +1,239 @@
+"""The contract of a connector's code: what a source and a target do, when each part is called, and how often.
+
+Life of a run, as a connector sees it. D = on the driver, E = in a Spark task on an executor.
+
+    Source.plan      D  once; its answer is frozen in the catalog, a retry of the run gets the same plan
+    Source.read      D  builds a DataFrame of exactly what the plan says; evaluated once
+    Target.prepare   D  before a load; may be called again after a crash and then starts the version anew
+    Target.loader    D  gives the `Loader`, which is pickled and opened in each task
+    Loader.*         E  a task may be killed and run again: what it wrote must be overwritten, never doubled
+    Target.verify…   D  `probe` (E, over the key columns) or `count` (D), then `mismatches` on a sample
+    Target.publish   D  atomic for this store's readers; called again after a crash (idempotent)
+    Target.eraser    E  over the key columns of a retired or rejected version
+    Target.drop      D  removes what else that version has; unknown versions are no error
+
+Anything may raise `TransientError` (the step is tried again) or a `RunFailed` (it is not).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from millrace.spec.connection import Connection
+from millrace.spec.connector import Options
+from millrace.spec.types import Column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+MAX_RAW_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class DirtyRow:
+    """A row that can't be converted or written. `origin` is a file and line, an offset or a key."""
+
+    reason: str
+    origin: str
+    raw: bytes
+
+
+class Gate(Protocol):
+    """What a task tells the run, and asks of it, batch by batch. Picklable; connects when first used.
+
+    A task that is run again replaces what its earlier attempt reported.
+    """
+
+    def admit(self, rows: int, size: int) -> None:
+        """Wait until the job's rows/s and bytes/s budget allows this batch (`size` in bytes).
+
+        Raises Cancelled when the run was stopped meanwhile, by a person, a timeout or a limit.
+        """
+
+    def done(self, rows: int, size: int, dirty: Sequence[DirtyRow] = (), waited: float = 0.0) -> None:
+        """Report rows handled, their bytes, the rows set aside, and seconds spent waiting for the store.
+
+        Raises Cancelled when the dirty rows go over the run's limit.
+        """
+
+
+@dataclass(frozen=True)
+class Window:
+    """The data interval of a run: `[start, end)` in UTC; None for a run without one."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a source may know when it plans. `spark` starts a session when it is called: avoid it if you can."""
+
+    channels: int
+    window: Window
+    watermark: Mapping[str, Any] | None
+    spark: Callable[[], SparkSession]
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """A run's frozen inputs. Everything in it is JSON: it is kept in the catalog and printed by `millrace plan`."""
+
+    columns: tuple[Column, ...]
+    splits: tuple[Mapping[str, Any], ...]
+    estimated_rows: int | None = None
+    estimated_bytes: int | None = None
+    watermark: Mapping[str, Any] | None = None  # advances with publish
+    details: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # for a person, e.g. "no split column: read by one channel"
+
+
+@dataclass(frozen=True)
+class SourceRead:
+    """A DataFrame of the plan's columns. `gated`: its own tasks already pass every batch through the gate."""
+
+    frame: DataFrame
+    gated: bool
+
+
+class Source(ABC):
+    """How to read from one system. Made with validated options and a resolved connection (or none)."""
+
+    def __init__(self, options: Options, connection: Connection | None) -> None:
+        self.options = options
+        self.connection = connection
+
+    @abstractmethod
+    def plan(self, request: PlanRequest) -> SourcePlan:
+        """Freeze what a run will read. Raises SourceError naming what is missing and what there is."""
+
+    @abstractmethod
+    def read(self, spark: SparkSession, plan: SourcePlan, gate: Gate) -> SourceRead:
+        """A DataFrame of exactly what `plan` says. Rows that can't be parsed go to `gate.done(dirty=…)`."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column of a version, with the Protobuf field number that stays with its name for ever."""
+
+    column: Column
+    number: int
+
+    @property
+    def name(self) -> str:
+        return self.column.name
+
+
+@dataclass(frozen=True)
+class Version:
+    """One immutable version of an asset, as a store needs to know it."""
+
+    asset: str
+    id: str
+    fields: tuple[Field, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(f.column for f in self.fields)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What one call has written and the store has confirmed; rows and bytes of the store's wire format."""
+
+    rows: int = 0
+    size: int = 0
+    dirty: tuple[DirtyRow, ...] = ()
+
+
+class Loader(Protocol):
+    """Writes Arrow batches from a Spark task. Made on the driver, pickled, opened once in each task.
+
+    The sum over `load` and `finish` must account for every row: confirmed or dirty.
+    """
+
+    def open(self) -> None: ...
+
+    def load(self, batch: pa.RecordBatch) -> Loaded:
+        """Encode by column and send. A later call or `finish` may confirm what this one sent."""
+
+    def finish(self) -> Loaded:
+        """Wait for every confirmation that is still out."""
+
+    def close(self) -> None:
+        """Free the connection; called also after a failure."""
+
+
+class BatchTask(Protocol):
+    """Work over the key columns of a version in a Spark task, such as counting or erasing keys."""
+
+    def open(self) -> None: ...
+
+    def run(self, batch: pa.RecordBatch) -> int:
+        """Handle one batch; the number of keys found or erased."""
+
+    def close(self) -> None: ...
+
+
+class Target(ABC):
+    """How to load, verify, publish and retire versions in one store. Made with options and a connection."""
+
+    #: The columns that `probe` and `eraser` read, filled in by `__init__` where a store needs them.
+    key_columns: tuple[str, ...] = ()
+    #: Whether `probe` is used to count (over key columns, in tasks) instead of `count` (on the driver).
+    probes: ClassVar[bool] = False
+
+    def __init__(self, options: Options, connection: Connection) -> None:
+        self.options = options
+        self.connection = connection
+
+    @abstractmethod
+    def check(self, columns: Sequence[Column]) -> None:
+        """Before anything is written: reach the store, and raise for columns that its layout can't hold."""
+
+    @abstractmethod
+    def prepare(self, version: Version) -> None:
+        """Make room for a version. Called again after a crash: what was half-written is gone afterwards."""
+
+    @abstractmethod
+    def loader(self, version: Version) -> Loader: ...
+
+    def probe(self, version: Version) -> BatchTask:
+        """Counts which of the keys in a batch the store holds. Only when `probes`."""
+        raise NotImplementedError
+
+    def count(self, version: Version) -> int:
+        """Rows that the store holds of this version. Only when not `probes`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def mismatches(self, version: Version, sample: pa.Table) -> list[str]:
+        """Read the sample's rows back through the layout; one line for each row that differs (got, expected)."""
+
+    @abstractmethod
+    def publish(self, version: Version) -> None:
+        """Make this version the one that readers see, in one atomic step. Idempotent; also used to roll back."""
+
+    @abstractmethod
+    def current(self, asset: str) -> str | None:
+        """The id of the version that this store's readers see now."""
+
+    def eraser(self, version: Version) -> BatchTask | None:
+        """Erases the keys of a version, batch by batch; None where `drop` alone removes everything."""
+        return None
+
+    @abstractmethod
+    def drop(self, version: Version) -> None:
+        """Remove what the eraser does not. Never the current version: raises TargetError then."""
+
+    def unpublish(self, asset: str) -> None:
+        """Take away the pointer of an asset that has no version left (end of a test, removal of an asset)."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def close(self) -> None: ...

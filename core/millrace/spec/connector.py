@@ -1,0 +1,120 @@
+"""What is known of a connector as data: its options, roles and capabilities, without importing a driver.
+
+A connector is announced by one entry point in the group `millrace.connectors` that names a `Connector`.
+Nothing outside a connector asks for its name: callers ask for a role or a capability.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from millrace.errors import ConfigError, NotAvailable
+from millrace.spec.types import Column
+
+ENTRY_POINT_GROUP = "millrace.connectors"
+
+
+class Mode(StrEnum):
+    """How a run changes its targets."""
+
+    REPLACE = "replace"
+    MERGE = "merge"
+    APPEND = "append"
+
+
+class Options(BaseModel):
+    """Base of every connector's options: frozen, no unknown keys, each field declared once.
+
+    A field's description, unit, default and example give parsing, JSON Schema, `--help` and the docs page.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def known_columns(self) -> Sequence[Column | str] | None:
+        """The columns that this source yields as far as the options alone tell.
+
+        A bare string is a column whose type is known only at plan time; None: nothing is known before then.
+        """
+        return None
+
+    def referenced_columns(self) -> Mapping[str, Sequence[str]]:
+        """Columns that these options refer to, by the option's name, e.g. `{"key": ["id"]}` of a target."""
+        return {}
+
+
+@dataclass(frozen=True)
+class SourceRole:
+    """A system that can be read. `implementation` ("module:Class") is None while it can't be run yet."""
+
+    options: type[Options]
+    implementation: str | None
+    incremental: bool = False
+    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetRole:
+    """A store that can be loaded and published in. `reader` ("module:Class") is its serving side."""
+
+    options: type[Options]
+    implementation: str | None
+    reader: str | None = None
+    modes: frozenset[Mode] = frozenset({Mode.REPLACE})
+    layouts: tuple[str, ...] = ()
+    rollback: bool = True
+    lookups: frozenset[str] = frozenset()  # of: get, multi_get, range, prefix
+    queries: bool = False
+
+
+@dataclass(frozen=True)
+class Connector:
+    """One system: its name in a spec, one line about it, and the roles that it can take."""
+
+    name: str
+    summary: str
+    source: SourceRole | None = None
+    target: TargetRole | None = None
+    schemes: tuple[str, ...] = field(default=())  # URL schemes of its connections
+
+
+@cache
+def connectors() -> Mapping[str, Connector]:
+    """Every installed connector by name.
+
+    Raises ConfigError when two distributions announce the same name.
+    """
+    found: dict[str, Connector] = {}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        connector: Connector = point.load()
+        if connector.name in found:
+            raise ConfigError(
+                f"two installed distributions announce a connector '{connector.name}'",
+                hint=f"uninstall one of them; the second is {point.value}",
+            )
+        found[connector.name] = connector
+    return found
+
+
+def implementation(path: str | None, what: str) -> Any:
+    """Import "module:Class". Raises NotAvailable when `path` is None (`what` says what was wanted)."""
+    if path is None:
+        raise NotAvailable(
+            f"{what} is valid in a spec, but can't be run in this release",
+            hint="`millrace connectors` lists what can be run; see CHANGELOG.md for what is planned",
+        )
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{what} needs the Python package '{error.name}', which is not installed",
+            hint="install the extra that brings it, e.g. `pip install 'millrace[jobs]'`",
+        ) from error
