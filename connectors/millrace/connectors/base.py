@@ -56,9 +56,10 @@ class Gate(Protocol):
         """
 
     def done(self, rows: int, size: int, dirty: Sequence[DirtyRow] = (), waited: float = 0.0) -> None:
-        """Report rows handled, their bytes, the rows set aside, and seconds spent waiting for the store.
+        """Report a batch: `rows` passed on (dirty ones not among them), the batch's bytes, the rows set aside.
 
-        Raises Cancelled when the dirty rows go over the run's limit.
+        `waited` is the seconds spent waiting for the store. Raises Cancelled when the dirty rows go over the run's
+        limit.
         """
 
 
