@@ -1,0 +1,65 @@
+"""Where millrace keeps its things and which Spark it uses: read once from the environment into frozen values."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from millrace.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one process.
+
+    | field | environment variable | default |
+    |---|---|---|
+    | `home` | `MILLRACE_HOME` | `.millrace` in the working directory |
+    | `catalog_url` | `MILLRACE_CATALOG` | `sqlite:///<home>/catalog.db` |
+    | `work_dir` | `MILLRACE_WORK_DIR` | `<home>/work`; any Hadoop path |
+    | `connections_file` | `MILLRACE_CONNECTIONS` | `connections.yaml` in the working directory |
+    | `spark_master` | `MILLRACE_SPARK_MASTER` | `local[*]` |
+    | `spark_conf` | `MILLRACE_SPARK_CONF` | none; `key=value` pairs with spaces between, quoted as in a shell |
+    """
+
+    home: Path
+    catalog_url: str
+    work_dir: str
+    connections_file: Path
+    spark_master: str = "local[*]"
+    spark_conf: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Settings of this environment (`os.environ` by default); an empty variable counts as unset.
+
+        Raises ConfigError for a malformed `MILLRACE_SPARK_CONF`. Nothing is created on disk.
+        """
+        env = os.environ if env is None else env
+        home = Path(env.get("MILLRACE_HOME") or ".millrace").expanduser().absolute()
+        return cls(
+            home=home,
+            catalog_url=env.get("MILLRACE_CATALOG") or f"sqlite:///{home / 'catalog.db'}",
+            work_dir=env.get("MILLRACE_WORK_DIR") or str(home / "work"),
+            connections_file=Path(env.get("MILLRACE_CONNECTIONS") or "connections.yaml").expanduser().absolute(),
+            spark_master=env.get("MILLRACE_SPARK_MASTER") or "local[*]",
+            spark_conf=_pairs(env.get("MILLRACE_SPARK_CONF", "")),
+        )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    hint = "write it like MILLRACE_SPARK_CONF='spark.executor.memory=4g spark.ui.enabled=false'"
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"reading MILLRACE_SPARK_CONF: {str(error).lower()}", hint=hint) from None
+    found: dict[str, str] = {}
+    for number, word in enumerate(words, start=1):
+        key, separator, value = word.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"reading MILLRACE_SPARK_CONF: word {number} is not a `key=value` pair", hint=hint)
+        found[key] = value
+    return found
