@@ -1,0 +1,130 @@
+"""What the steps of one run share: the spec, the catalog, the gate, the Spark session, the storage, the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from millrace.catalog import Catalog, RunRecord, VersionRecord
+from millrace.connectors.base import Field, Source, Target, Version
+from millrace.errors import ConfigError, NotFound
+from millrace.jobs.budget import DirtyLimit
+from millrace.jobs.gate import GateServer, StepLimits
+from millrace.jobs.plan import RunPlan
+from millrace.jobs.storage import Storage
+from millrace.spec import Spec
+from millrace.spec.connection import Connection, resolve
+from millrace.spec.connector import connectors, implementation
+from millrace.spec.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Stats = Mapping[str, Any]
+
+
+class Observer(Protocol):
+    """Who watches a run: a progress display, a log, a test. Called from several threads."""
+
+    def step_started(self, step: str) -> None: ...
+
+    def step_finished(self, step: str, stats: Stats) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class Silent:
+    """An observer that shows nothing."""
+
+    def step_started(self, step: str) -> None:
+        """Nothing to show."""
+
+    def step_finished(self, step: str, stats: Stats) -> None:
+        """Nothing to show."""
+
+    def note(self, text: str) -> None:
+        """Nothing to show."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run of one spec in this process. `spark` waits for the session, which starts at its first call."""
+
+    spec: Spec
+    settings: Settings
+    catalog: Catalog
+    run_id: str
+    gate: GateServer
+    spark: Callable[[], SparkSession]
+    storage: Storage
+    observer: Observer = field(default_factory=Silent)
+    connections: Mapping[str, str] = field(default_factory=dict)  # other names to use, as in `millrace test`
+
+    @property
+    def record(self) -> RunRecord:
+        return self.catalog.runs.get(self.run_id)
+
+    def step_stats(self, step: str) -> Stats:
+        """What a finished step of this run left in the catalog; empty when it hasn't finished."""
+        return next((s.stats for s in self.record.steps if s.name == step), {})
+
+    def plan(self) -> RunPlan:
+        frozen = self.record.plan
+        if frozen is None:
+            raise NotFound(f"run {self.run_id} has no plan", hint="its step 'plan' must come first")
+        return RunPlan.from_json(frozen)
+
+    def version(self) -> VersionRecord:
+        version_id = self.record.version_id
+        if version_id is None:
+            raise NotFound(f"run {self.run_id} has no version", hint="its step 'check' must come first")
+        return self.catalog.versions.get(version_id)
+
+    def file(self, *parts: str) -> str:
+        return self.storage.path(self.spec.asset, self.run_id, *parts)
+
+    def source(self) -> Source:
+        entry = self.spec.source
+        role = connectors()[entry.connector].source
+        if role is None:
+            raise ConfigError(f"'{entry.connector}' can't be a source", hint="see `millrace connectors`")
+        made = implementation(role.implementation, f"the source '{entry.connector}'")
+        name = getattr(entry.options, "connection", None)
+        source: Source = made(entry.options, self.connection(name) if name else None)
+        return source
+
+    def target(self, name: str) -> Target:
+        return open_target(self.spec, name, self.connection)
+
+    def connection(self, name: str) -> Connection:
+        return resolve(self.connections.get(name, name), file=self.settings.connections_file)
+
+    def limits(self, **changes: Any) -> StepLimits:
+        """The spec's limits for one step."""
+        limits = self.spec.limits
+        return StepLimits(
+            rows_per_second=limits.rows_per_second,
+            bytes_per_second=limits.bytes_per_second,
+            dirty=DirtyLimit(limits.dirty.max_rows, limits.dirty.max_ratio),
+            **changes,
+        )
+
+
+def open_target(spec: Spec, name: str, connection: Callable[[str], Connection]) -> Target:
+    """The code behind one target of a spec. Raises NotAvailable for a connector that can't be loaded yet."""
+    entry = next((t for t in spec.targets if t.name == name), None)
+    if entry is None:
+        names = ", ".join(t.name for t in spec.targets)
+        raise NotFound(f"{spec.asset} has no target '{name}'", hint=f"its targets are: {names}")
+    role = connectors()[entry.connector].target
+    if role is None:
+        raise ConfigError(f"'{entry.connector}' can't be a target", hint="see `millrace connectors`")
+    made = implementation(role.implementation, f"the target '{entry.connector}'")
+    target: Target = made(entry.options, connection(getattr(entry.options, "connection", name)))
+    return target
+
+
+def store_version(record: VersionRecord) -> Version:
+    """A version of the catalog as a store needs to know it."""
+    return Version(record.asset, record.id, tuple(Field(f.column, f.number) for f in record.fields))

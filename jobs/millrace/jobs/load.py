@@ -1,0 +1,175 @@
+"""The steps `load:<target>` and `verify:<target>`: the stage into a store, by column, and a look at what arrived."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from millrace.connectors.base import BatchTask, Loader, Target
+from millrace.connectors.channel import run_channel
+from millrace.connectors.gate import GateClient
+from millrace.errors import ConservationError, DirtyLimitExceeded, VerifyFailed
+from millrace.jobs.context import RunContext, Stats, store_version
+from millrace.jobs.spark_errors import translate
+from millrace.jobs.stage import dirty_hint, gate_verdict
+from millrace.jobs.statistics import TargetStatistics
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+TOTALS = "rows bigint, size bigint, dirty bigint, source_waited_s double, target_waited_s double, sample binary"
+SHOWN_MISMATCHES = 5
+
+
+def load(context: RunContext, name: str) -> Stats:
+    """Load the stage into one target as a new version; called again it starts that version anew.
+
+    Raises DirtyLimitExceeded, ConservationError, or what the store raises. Nothing becomes visible to readers.
+    """
+    step = f"load:{name}"
+    doing = f"loading {context.spec.asset} into {name}"
+    version = store_version(context.version())
+    staged = int(context.step_stats("stage")["rows_staged"])
+    dirty_before = int(context.step_stats("stage")["rows_dirty"])
+    context.catalog.dirty.clear(context.run_id, step)
+    gate = context.gate.open_step(step, context.limits(dirty_before=dirty_before, expected_rows=staged))
+    target = context.target(name)
+    started = time.perf_counter()
+    try:
+        target.prepare(version)
+        totals, sample = _run_channels(stage_frame(context), target.loader(version), gate)
+    except Exception as error:
+        raise gate_verdict(context, step, translate(error, doing)) from error
+    finally:
+        target.close()
+        context.catalog.dirty.add(context.run_id, step, context.gate.dirty_rows(step), target=name)
+    context.storage.write(context.file("samples", f"{name}.arrow"), sample)
+    seconds = round(time.perf_counter() - started, 3)
+    verdict = context.gate.verdict(step)
+    if verdict:
+        raise DirtyLimitExceeded(verdict, hint=dirty_hint(context))
+    if totals.rows_loaded + totals.rows_dirty != staged:
+        raise ConservationError(
+            f"{doing}: {staged:,} rows were staged, but {totals.rows_loaded:,} loaded + {totals.rows_dirty:,} dirty",
+            hint="run again; report it when it happens twice",
+        )
+    return asdict(totals) | {"seconds": seconds}
+
+
+def verify(context: RunContext, name: str) -> Stats:
+    """Count what the store holds of the version, and compare a sample of rows with what was staged.
+
+    Raises VerifyFailed with what was got and expected; readers keep the version that they have.
+    """
+    loaded = TargetStatistics(**context.step_stats(f"load:{name}"))
+    version = store_version(context.version())
+    target = context.target(name)
+    doing = f"verifying {context.spec.asset} in {name}"
+    try:
+        if target.probes:
+            found = run_over_keys(stage_frame(context), target, target.probe(version))
+        else:
+            found = target.count(version)
+        sample = _read_sample(context.storage.read(context.file("samples", f"{name}.arrow")))
+        wrong = target.mismatches(version, sample) if sample is not None else []
+    except Exception as error:
+        raise translate(error, doing) from error
+    finally:
+        target.close()
+    if not loaded.rows_loaded <= found <= loaded.rows_loaded + loaded.rows_dirty:
+        raise VerifyFailed(
+            f"{doing}: {loaded.rows_loaded:,} rows were loaded, but the store holds {found:,}",
+            hint="something else writes to or evicts from this store (maxmemory-policy, TTL, another job); then run again",
+        )
+    if wrong:
+        shown = "\n    ".join(wrong[:SHOWN_MISMATCHES])
+        raise VerifyFailed(
+            f"{doing}: {len(wrong)} of {sample.num_rows if sample else 0} sampled rows differ:\n    {shown}",
+            hint="rows with equal keys overwrite each other: add `dedupe` or a `unique` check; otherwise report it",
+        )
+    return {"rows_found": found, "rows_sampled": sample.num_rows if sample is not None else 0}
+
+
+def stage_frame(context: RunContext) -> DataFrame:
+    """The stage, split into as many tasks as the spec has channels, or fewer."""
+    spark = context.spark()
+    frame = spark.read.parquet(context.file("stage"))
+    channels = context.plan().channels
+    return frame.coalesce(channels) if frame.rdd.getNumPartitions() > channels else frame
+
+
+def run_over_keys(frame: DataFrame, target: Target, task: BatchTask) -> int:
+    """Run a batch task over the key columns of a stage, in Spark; the sum of its answers."""
+    keys = frame.select(*["`" + name.replace("`", "``") + "`" for name in target.key_columns])
+    counted = keys.mapInArrow(_task(task), "found bigint").groupBy().sum("found").collect()
+    return int(counted[0][0] or 0)
+
+
+def _run_channels(frame: DataFrame, loader: Loader, gate: GateClient) -> tuple[TargetStatistics, bytes]:
+    rows = frame.mapInArrow(_channel(loader, gate), TOTALS).collect()
+    statistics = TargetStatistics(
+        rows_loaded=sum(row.rows for row in rows),
+        bytes_loaded=sum(row.size for row in rows),
+        rows_dirty=sum(row.dirty for row in rows),
+        source_waited_s=round(sum(row.source_waited_s for row in rows), 3),
+        target_waited_s=round(sum(row.target_waited_s for row in rows), 3),
+    )
+    return statistics, _joined(bytes(row.sample) for row in rows if row.sample)
+
+
+def _channel(loader: Loader, gate: GateClient) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        totals = run_channel(batches, loader, gate)
+        gate.finish(totals.source_waited_s)
+        yield pa.RecordBatch.from_pydict(
+            {
+                "rows": pa.array([totals.rows], pa.int64()),
+                "size": pa.array([totals.size], pa.int64()),
+                "dirty": pa.array([totals.dirty], pa.int64()),
+                "source_waited_s": pa.array([totals.source_waited_s], pa.float64()),
+                "target_waited_s": pa.array([totals.target_waited_s], pa.float64()),
+                "sample": pa.array([totals.sample_bytes()], pa.binary()),
+            }
+        )
+
+    return run
+
+
+def _task(task: BatchTask) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        task.open()
+        try:
+            found = sum(task.run(batch) for batch in batches if batch.num_rows)
+        finally:
+            task.close()
+        yield pa.RecordBatch.from_pydict({"found": pa.array([found], pa.int64())})
+
+    return run
+
+
+def _joined(streams: Iterator[bytes]) -> bytes:
+    """Several Arrow IPC streams of one schema as one; empty when there are none."""
+    import pyarrow as pa
+
+    tables = [pa.ipc.open_stream(stream).read_all() for stream in streams]
+    if not tables:
+        return b""
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, tables[0].schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+    return sink.getvalue()
+
+
+def _read_sample(data: bytes) -> pa.Table | None:
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(data).read_all() if data else None

@@ -1,0 +1,124 @@
+"""The steps `publish` and `retire`, and their reverse: rollback, the clean-up of a failed version, removal.
+
+The catalog's transaction is the one switch. Each store's own pointer follows it, and is confirmed when it has; what a
+crash leaves in between is rolled forward by whoever comes next (`roll_forward`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from millrace.catalog import ApiDefinition, Catalog, Flip, Lease, Publication, VersionRecord, VersionState
+from millrace.connectors.base import Target
+from millrace.errors import MillraceError
+from millrace.jobs.context import RunContext, Stats, store_version
+from millrace.jobs.load import run_over_keys
+from millrace.jobs.spark_errors import translate
+from millrace.spec import Spec
+
+TargetOf = Callable[[str], Target]
+
+
+def publish(context: RunContext, lease: Lease) -> Stats:
+    """Make the run's version current for every reader; called again after a crash it completes the same flip."""
+    plan = context.plan()
+    publication = Publication(context.version().id, plan.source.watermark, api_definitions(context.spec))
+    flip = context.catalog.publish(lease, publication)
+    move_pointers(context.catalog, flip, [t.name for t in context.spec.targets], context.target)
+    return {"version": flip.version.id, "previous": flip.previous.id if flip.previous else None}
+
+
+def move_pointers(catalog: Catalog, flip: Flip, targets: Sequence[str], target_of: TargetOf) -> None:
+    """Let each store's own pointer follow the catalog's, and confirm each one that has."""
+    for name in targets:
+        target = target_of(name)
+        try:
+            target.publish(store_version(flip.version))
+        finally:
+            target.close()
+        catalog.pointer_confirmed(flip.asset, name, flip.version.id)
+
+
+def roll_forward(catalog: Catalog, asset: str, target_of: TargetOf) -> list[str]:
+    """Complete what a crash has left between the catalog's switch and the stores; the names of the mended targets."""
+    mended = []
+    for gap in catalog.unconfirmed_pointers(asset):
+        target = target_of(gap.target)
+        try:
+            target.publish(store_version(catalog.versions.get(gap.wanted)))
+        finally:
+            target.close()
+        catalog.pointer_confirmed(asset, gap.target, gap.wanted)
+        mended.append(gap.target)
+    return mended
+
+
+def rollback(catalog: Catalog, spec: Spec, target_of: TargetOf, to: str | None = None, reason: str = "") -> Flip:
+    """Flip back to an older version that is still kept. Raises NotFound when there is none."""
+    roll_forward(catalog, spec.asset, target_of)
+    flip = catalog.rollback(spec.asset, to, reason=reason)
+    move_pointers(catalog, flip, [t.name for t in spec.targets], target_of)
+    return flip
+
+
+def retire(context: RunContext) -> Stats:
+    """Erase what is beyond `versions.keep`, and versions that never became current. Failures are told, not raised.
+
+    The new version is already published: a store that can't erase now is asked again by the next run.
+    """
+    retired, failed = [], []
+    for record in context.catalog.versions.retirable(context.spec.asset, context.spec.versions.keep):
+        try:
+            erase(context, record)
+            retired.append(record.id)
+        except MillraceError as error:
+            failed.append(record.id)
+            context.observer.note(f"version {record.id} could not be erased yet: {error.message}")
+    _delete_stale_stages(context)
+    return {"retired": retired, "failed": failed}
+
+
+def erase(context: RunContext, record: VersionRecord) -> None:
+    """Take a version out of every target it was loaded into, then its stage; safe to repeat after a crash."""
+    catalog = context.catalog
+    catalog.versions.erase_started(record.id)
+    known = {t.name for t in context.spec.targets}
+    for name in record.targets:
+        if name in known:  # a target that has left the spec keeps its last data: its connection is no longer known
+            _erase_in(context, record, name)
+    context.storage.delete(_run_folder(context, record.run_id))
+    catalog.versions.erase_finished(record.id)
+
+
+def _erase_in(context: RunContext, record: VersionRecord, name: str) -> None:
+    version = store_version(record)
+    target = context.target(name)
+    try:
+        eraser = target.eraser(version)
+        staged = context.storage.path(record.asset, record.run_id, "stage")
+        if eraser is not None and context.storage.exists(staged):
+            run_over_keys(context.spark().read.parquet(staged), target, eraser)
+        target.drop(version)
+    except Exception as error:
+        raise translate(error, f"erasing version {record.id} of {record.asset} in {name}") from error
+    finally:
+        target.close()
+
+
+def _delete_stale_stages(context: RunContext) -> None:
+    """Stages of ended runs of this asset whose version is gone, or that never got one."""
+    asset = context.spec.asset
+    states = (VersionState.LOADING, VersionState.LOADED, VersionState.CURRENT, VersionState.RETIRED, VersionState.ROLLED_BACK)
+    kept = {v.run_id for v in context.catalog.versions.list(asset, states) if v.erased_at is None}
+    for run_id in context.storage.names(context.storage.path(asset)):
+        if run_id not in kept and run_id != context.run_id:
+            context.storage.delete(context.storage.path(asset, run_id))
+
+
+def _run_folder(context: RunContext, run_id: str) -> str:
+    return context.storage.path(context.spec.asset, run_id)
+
+
+def api_definitions(spec: Spec) -> tuple[ApiDefinition, ...]:
+    """The spec's APIs as the catalog keeps them."""
+    return tuple(ApiDefinition(api.name, api.kind, api.model_dump(mode="json")) for api in spec.apis)

@@ -1,0 +1,193 @@
+"""The Spark session of a run: started in the background, quickly, with only what a run needs.
+
+On a local master the driver's JVM is started directly, without spark-submit's launcher (a shell and a JVM of its own),
+and with a class-data-sharing archive when there is one (JEP 350). Other masters go through PySpark's own launcher.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from millrace.errors import ConfigError, TransientError
+from millrace.jobs import jvm
+from millrace.spec.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_START_TIMEOUT_S = 120.0
+
+_ALWAYS: Mapping[str, str] = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "32768",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "true",
+}
+_LOCAL: Mapping[str, str] = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.sql.catalogImplementation": "in-memory",
+    "spark.sql.shuffle.partitions": "8",
+}
+
+
+class SessionHolder:
+    """Starts one Spark session when asked, in the background, and stops it. Usable from several threads."""
+
+    def __init__(self, settings: Settings, app_name: str = "millrace", channels: int = 0) -> None:
+        self._settings = settings
+        self._app_name = app_name
+        self._channels = channels
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._session: SparkSession | None = None
+        self._error: BaseException | None = None
+        self.seconds = 0.0
+
+    @property
+    def local(self) -> bool:
+        return self._settings.spark_master.startswith("local")
+
+    @property
+    def gate_host(self) -> str:
+        """The address at which executors reach the driver."""
+        return "127.0.0.1" if self.local else self._settings.spark_conf.get("spark.driver.host", _own_address())
+
+    def start(self) -> None:
+        """Begin to start the session; returns at once. A second call does nothing."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._start, name="millrace-session", daemon=True)
+                self._thread.start()
+
+    def get(self) -> SparkSession:
+        """The session, waiting for it. Raises ConfigError or TransientError when it can't be started."""
+        self.start()
+        assert self._thread is not None
+        while self._thread.is_alive():
+            self._thread.join(timeout=0.2)  # in slices, so that Ctrl-C gets through
+        if self._error is not None:
+            raise self._error
+        assert self._session is not None
+        return self._session
+
+    def cancel_jobs(self) -> None:
+        """Cancel every running job, if there is a session."""
+        if self._session is not None:
+            self._session.sparkContext.cancelAllJobs()
+
+    def stop(self) -> None:
+        """Stop the session and its JVM. The holder can be started again."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._session is not None:
+            self._session.stop()
+        self._thread, self._session, self._error = None, None, None
+
+    def _start(self) -> None:
+        started = time.perf_counter()
+        try:
+            self._session = spark_session(self._settings, self._app_name, self._channels)
+        except BaseException as error:
+            self._error = error
+        self.seconds = time.perf_counter() - started
+
+
+def spark_session(settings: Settings, app_name: str = "millrace", channels: int = 0) -> SparkSession:
+    """Make or get the session. On `local[*]`, there are as many slots as cores, or as channels where those are more.
+
+    Raises ConfigError without a JDK 17, and TransientError when the JVM ends or doesn't answer in two minutes.
+    """
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    conf = configuration(settings, channels)
+    if settings.spark_master.startswith("local") and SparkContext._gateway is None:
+        _start_jvm(conf)
+    builder = SparkSession.builder.appName(app_name)
+    for name, value in conf.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel(conf.get("millrace.log.level", "ERROR"))
+    return session
+
+
+def configuration(settings: Settings, channels: int) -> dict[str, str]:
+    """The session's Spark configuration: ours below, the user's `spark_conf` on top. Pure."""
+    master = settings.spark_master
+    if master == "local[*]" and channels:
+        master = f"local[{max(channels, os.cpu_count() or 1)}]"
+    conf = {**_ALWAYS, **(_LOCAL if master.startswith("local") else {})}
+    jars = jvm.extra_jars()
+    if jars:
+        conf["spark.jars" if not master.startswith("local") else "spark.driver.extraClassPath"] = (
+            "," if not master.startswith("local") else ":"
+        ).join(str(jar) for jar in jars)
+    return {**conf, "spark.master": master, **settings.spark_conf}
+
+
+def _start_jvm(conf: Mapping[str, str]) -> None:
+    """Start the driver's JVM and let PySpark connect to it. It ends when this process does: its stdin closes."""
+    folder = Path(tempfile.mkdtemp(prefix="millrace-jvm-"))
+    answer = folder / "gateway"
+    process = subprocess.Popen(
+        jvm.command(conf),
+        stdin=subprocess.PIPE,
+        env={**os.environ, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(answer), "SPARK_HOME": str(jvm.spark_home())},
+        start_new_session=True,  # Ctrl-C is ours to handle
+    )
+    try:
+        port, secret = _read_gateway(process, answer)
+    finally:
+        answer.unlink(missing_ok=True)
+        folder.rmdir()
+    os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"] = str(port), secret
+    atexit.register(_end, process)
+
+
+def _read_gateway(process: subprocess.Popen[bytes], answer: Path) -> tuple[int, str]:
+    from pyspark.serializers import UTF8Deserializer, read_int
+
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not answer.exists():
+        if process.poll() is not None:
+            raise TransientError(
+                f"Spark's JVM ended with code {process.returncode} while it started",
+                hint="its own message stands above; often there is too little memory (spark.driver.memory)",
+            )
+        if time.monotonic() > deadline:
+            process.kill()
+            raise TransientError(f"Spark's JVM did not answer within {_START_TIMEOUT_S:.0f} s", hint="run it again")
+        time.sleep(0.01)
+    with answer.open("rb") as stream:
+        return read_int(stream), UTF8Deserializer().loads(stream)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None and process.poll() is None:
+        process.stdin.close()
+
+
+def _own_address() -> str:
+    import socket
+
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError as error:
+        raise ConfigError(
+            "this host's own address can't be found, so executors could not reach the driver",
+            hint="set spark.driver.host in MILLRACE_SPARK_CONF",
+        ) from error
+
+

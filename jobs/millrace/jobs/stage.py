@@ -1,0 +1,174 @@
+"""The step `stage`: read the plan's rows once, transform them, and keep them as Parquet.
+
+Every row is accounted for: what Spark saw after the source, what each dropping step let through, what the tasks set
+aside, and what the Parquet files hold are counted apart from each other and have to agree.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as f
+from pyspark.sql.types import StructType
+
+from millrace.connectors.base import Gate, SourceRead
+from millrace.connectors.gate import GateClient
+from millrace.errors import ConservationError, DirtyLimitExceeded, RunFailed
+from millrace.jobs.context import RunContext, Stats
+from millrace.jobs.plan import RunPlan, columns_of
+from millrace.jobs.spark_errors import translate
+from millrace.jobs.statistics import SourceStatistics
+from millrace.jobs.transform import StepCounter, new_observation, transform
+from millrace.spec.types import Column, Kind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.column import Column as SparkColumn
+
+_FIXED_BYTES = {
+    Kind.BOOLEAN: 1,
+    Kind.TINYINT: 1,
+    Kind.SMALLINT: 2,
+    Kind.INT: 4,
+    Kind.BIGINT: 8,
+    Kind.FLOAT: 4,
+    Kind.DOUBLE: 8,
+    Kind.DECIMAL: 16,
+    Kind.DATE: 4,
+    Kind.TIMESTAMP: 8,
+    Kind.TIMESTAMP_NTZ: 8,
+}
+
+
+def stage(context: RunContext) -> Stats:
+    """Write the stage; called again it starts anew from the same plan.
+
+    Raises DirtyLimitExceeded, ConservationError, or what reading and transforming raise; the dirty rows are kept in
+    the catalog in any case.
+    """
+    plan = context.plan()
+    doing = f"staging {context.spec.asset} from {plan.source_connector}"
+    catalog, gate = context.catalog, context.gate
+    for step in ("read", "cast"):
+        catalog.dirty.clear(context.run_id, step)
+    reading = gate.open_step("read", context.limits(expected_rows=plan.source.estimated_rows))
+    casting = gate.open_step(
+        "cast", context.limits(expected_rows=plan.source.estimated_rows, together_with=("read",))
+    )
+    started = time.perf_counter()
+    try:
+        counters, measured = _write(context, plan, reading, casting)
+    except Exception as error:
+        raise gate_verdict(context, "cast", translate(error, doing)) from error
+    finally:
+        for step in ("read", "cast"):
+            catalog.dirty.add(context.run_id, step, gate.dirty_rows(step))
+    statistics = _count(context, counters, measured, time.perf_counter() - started)
+    verdict = gate.verdict("cast")
+    if verdict:
+        raise DirtyLimitExceeded(verdict, hint=dirty_hint(context))
+    if statistics.lost:
+        raise ConservationError(
+            f"{doing}: {statistics.rows_read:,} rows were read, but {statistics.rows_staged:,} staged + "
+            f"{statistics.rows_dirty:,} dirty + {statistics.rows_filtered:,} filtered leave {statistics.lost:,} "
+            "unexplained",
+            hint="the source may have changed while it was read; run again, and report it when it happens twice",
+        )
+    return asdict(statistics)
+
+
+def gate_verdict(context: RunContext, step: str, error: Exception) -> Exception:
+    """The dirty limit when that is why the tasks of `step` stopped, otherwise the error itself."""
+    verdict = context.gate.verdict(step)
+    return DirtyLimitExceeded(verdict, hint=dirty_hint(context)) if verdict else error
+
+
+def dirty_hint(context: RunContext) -> str:
+    return f"look at them with `millrace dirty {context.spec.asset}`; mend the source, or raise limits.dirty in the spec"
+
+
+def staged_columns(context: RunContext, plan: RunPlan) -> tuple[Column, ...]:
+    """The columns that the stage will have, found by analysing the transform over no rows at all."""
+    spark = context.spark()
+    doing = f"analysing the transform of {context.spec.asset}"
+    gate = context.gate.open_step("analysis", context.limits())
+    try:
+        schema = StructType.fromDDL(", ".join(f"{_quoted(c.name)} {c.type}" for c in plan.source.columns))
+        frame = transform(spark.createDataFrame([], schema), context.spec.transform, gate).frame
+    except Exception as error:
+        raise translate(error, doing) from error
+    try:
+        return columns_of(frame.schema)
+    except ValueError as error:
+        raise RunFailed(f"{doing}: {error}", hint="cast the column to one of these types") from error
+
+
+def _write(
+    context: RunContext, plan: RunPlan, reading: GateClient, casting: GateClient
+) -> tuple[Sequence[StepCounter], Any]:
+    spark = context.spark()
+    read = context.source().read(spark, plan.source, reading)
+    limited = context.spec.limits.rows_per_second or context.spec.limits.bytes_per_second
+    frame = read.frame if read.gated or not limited else read.frame.mapInArrow(_pass(reading), read.frame.schema)
+    measured = new_observation("read")
+    frame = frame.observe(measured, f.count(f.lit(1)).alias("rows"), *_sizes(read, plan))
+    result = transform(frame, context.spec.transform, casting)
+    wanted = _partitions(spark, result.frame, plan.channels)
+    wanted.write.mode("overwrite").option("compression", "zstd").parquet(context.file("stage"))
+    return result.counters, measured
+
+
+def _partitions(spark: SparkSession, frame: DataFrame, channels: int) -> DataFrame:
+    """Hold a step to its channels: no more tasks at once than that, when the cluster has more slots."""
+    if channels >= spark.sparkContext.defaultParallelism:
+        return frame
+    return frame.coalesce(channels)
+
+
+def _pass(gate: Gate) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def through(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            gate.admit(batch.num_rows, batch.nbytes)
+            gate.done(batch.num_rows, batch.nbytes)
+            yield batch
+
+    return through
+
+
+def _sizes(read: SourceRead, plan: RunPlan) -> list[SparkColumn]:
+    """For a source without Python tasks: the bytes of its values, counted where they pass."""
+    if read.gated:
+        return []
+    lengths: SparkColumn = f.lit(sum(_FIXED_BYTES.get(c.type.kind, 0) for c in plan.source.columns)).cast("bigint")
+    for column in plan.source.columns:
+        if column.type.kind in (Kind.STRING, Kind.BINARY):
+            lengths = lengths + f.coalesce(f.octet_length(f.col(_quoted(column.name))), f.lit(0))
+    return [f.sum(lengths).alias("bytes")]
+
+
+def _count(
+    context: RunContext, counters: Sequence[StepCounter], measured: Any, seconds: float
+) -> SourceStatistics:
+    reading, casting = context.gate.count("read"), context.gate.count("cast")
+    seen = measured.get
+    path = context.file("stage")
+    return SourceStatistics(
+        rows_read=int(seen["rows"]) + reading.dirty,
+        bytes_read=int(seen.get("bytes") or reading.size),
+        rows_filtered=sum(counter.filtered for counter in counters),
+        rows_dirty=reading.dirty + casting.dirty,
+        rows_staged=context.spark().read.parquet(path).count(),
+        bytes_staged=context.storage.size(path),
+        seconds=round(seconds, 3),
+        waited_s=round(reading.source_waited_s, 3) or None,
+    )
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
