@@ -72,19 +72,19 @@ class GateClient:
     def _connect(self) -> Connection[Any, Any]:
         if self._link is None:
             self._link = Client(self._address, family="AF_INET", authkey=self._key)
-            partition, attempt = _task_identity()
-            hello = {"op": "hello", "step": self._step, "partition": partition, "attempt": attempt}
+            task, attempt = _task_identity()
+            hello = {"op": "hello", "step": self._step, "task": task, "attempt": attempt}
             self._link.send_bytes(json.dumps(hello).encode())
             self._link.recv_bytes()
         return self._link
 
 
-def _task_identity() -> tuple[int, int]:
-    """(partition, task attempt id) of the Spark task that we are in; (0, 0) on the driver."""
+def _task_identity() -> tuple[str, int]:
+    """("stage:partition", task attempt id) of the Spark task that we are in; ("driver", 0) outside of one."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    return (context.partitionId(), context.taskAttemptId()) if context else (0, 0)
+    return (f"{context.stageId()}:{context.partitionId()}", context.taskAttemptId()) if context else ("driver", 0)
 
 
 def _to_json(row: DirtyRow) -> dict[str, str]:
