@@ -11,6 +11,7 @@ from millrace.connectors.base import Field, Source, Target, Version
 from millrace.errors import ConfigError, NotFound
 from millrace.jobs.budget import DirtyLimit
 from millrace.jobs.gate import GateServer, StepLimits
+from millrace.jobs.monitor import Monitor
 from millrace.jobs.plan import RunPlan
 from millrace.jobs.storage import Storage
 from millrace.spec import Spec
@@ -29,6 +30,8 @@ class Observer(Protocol):
 
     def step_started(self, step: str) -> None: ...
 
+    def step_progress(self, step: str, rows: int, size: int, expected: int | None) -> None: ...
+
     def step_finished(self, step: str, stats: Stats) -> None: ...
 
     def note(self, text: str) -> None: ...
@@ -38,6 +41,9 @@ class Silent:
     """An observer that shows nothing."""
 
     def step_started(self, step: str) -> None:
+        """Nothing to show."""
+
+    def step_progress(self, step: str, rows: int, size: int, expected: int | None) -> None:
         """Nothing to show."""
 
     def step_finished(self, step: str, stats: Stats) -> None:
@@ -58,7 +64,8 @@ class RunContext:
     gate: GateServer
     spark: Callable[[], SparkSession]
     storage: Storage
-    observer: Observer = field(default_factory=Silent)
+    observer: Observer
+    monitor: Monitor
     connections: Mapping[str, str] = field(default_factory=dict)  # other names to use, as in `millrace test`
 
     @property
@@ -85,20 +92,13 @@ class RunContext:
         return self.storage.path(self.spec.asset, self.run_id, *parts)
 
     def source(self) -> Source:
-        entry = self.spec.source
-        role = connectors()[entry.connector].source
-        if role is None:
-            raise ConfigError(f"'{entry.connector}' can't be a source", hint="see `millrace connectors`")
-        made = implementation(role.implementation, f"the source '{entry.connector}'")
-        name = getattr(entry.options, "connection", None)
-        source: Source = made(entry.options, self.connection(name) if name else None)
-        return source
+        return open_source(self.spec, self.connection)
 
     def target(self, name: str) -> Target:
         return open_target(self.spec, name, self.connection)
 
     def connection(self, name: str) -> Connection:
-        return resolve(self.connections.get(name, name), file=self.settings.connections_file)
+        return connections_of(self.settings, self.connections)(name)
 
     def limits(self, **changes: Any) -> StepLimits:
         """The spec's limits for one step."""
@@ -109,6 +109,24 @@ class RunContext:
             dirty=DirtyLimit(limits.dirty.max_rows, limits.dirty.max_ratio),
             **changes,
         )
+
+
+def connections_of(settings: Settings, renamed: Mapping[str, str] | None = None) -> Callable[[str], Connection]:
+    """How a spec's connection names are resolved, some of them under another name."""
+    names = renamed or {}
+    return lambda name: resolve(names.get(name, name), file=settings.connections_file)
+
+
+def open_source(spec: Spec, connection: Callable[[str], Connection]) -> Source:
+    """The code behind a spec's source. Raises NotAvailable for a connector that can't be read yet."""
+    entry = spec.source
+    role = connectors()[entry.connector].source
+    if role is None:
+        raise ConfigError(f"'{entry.connector}' can't be a source", hint="see `millrace connectors`")
+    made = implementation(role.implementation, f"the source '{entry.connector}'")
+    name = getattr(entry.options, "connection", None)
+    source: Source = made(entry.options, connection(name) if name else None)
+    return source
 
 
 def open_target(spec: Spec, name: str, connection: Callable[[str], Connection]) -> Target:

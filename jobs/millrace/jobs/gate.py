@@ -31,7 +31,7 @@ class StepLimits:
 
     rows_per_second: float | None = None
     bytes_per_second: float | None = None
-    dirty: DirtyLimit = DirtyLimit(None, None)
+    dirty: DirtyLimit = field(default_factory=lambda: DirtyLimit(None, None))
     dirty_before: int = 0  # rows that earlier steps set aside; they count too
     together_with: tuple[str, ...] = ()  # steps of the same pass whose rows and dirty rows count too
     expected_rows: int | None = None
@@ -48,6 +48,10 @@ class StepCount:
     source_waited_s: float = 0.0
 
 
+def _spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
+
+
 @dataclass
 class _Attempt:
     number: int
@@ -56,7 +60,7 @@ class _Attempt:
     dirty: int = 0
     waited_s: float = 0.0
     source_waited_s: float = 0.0
-    spool: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES))
+    spool: IO[bytes] = field(default_factory=_spool)
 
 
 @dataclass

@@ -121,4 +121,4 @@ def _run_folder(context: RunContext, run_id: str) -> str:
 
 def api_definitions(spec: Spec) -> tuple[ApiDefinition, ...]:
     """The spec's APIs as the catalog keeps them."""
-    return tuple(ApiDefinition(api.name, api.kind, api.model_dump(mode="json")) for api in spec.apis)
+    return tuple(ApiDefinition(api.name, api.kind, api.definition) for api in spec.apis)

@@ -16,6 +16,7 @@ from millrace.jobs import check, load, publishing, stage
 from millrace.jobs.available import refuse_what_cannot_run
 from millrace.jobs.context import Observer, RunContext, Silent, Stats
 from millrace.jobs.gate import GateServer
+from millrace.jobs.monitor import Monitor
 from millrace.jobs.plan import make_plan, run_steps
 from millrace.jobs.session import SessionHolder
 from millrace.jobs.spark_errors import translate
@@ -35,7 +36,7 @@ WAIT_POLL_S = 1.0
 class RunRequest:
     """What a caller may choose for one run. `key` makes it idempotent, e.g. the id of a DAG run."""
 
-    window: Window = Window()
+    window: Window = field(default_factory=Window)
     trigger: str = "manual"
     key: str | None = None
     wait_s: float = 0.0  # how long to wait for another run of the asset; 0: refuse at once
@@ -58,7 +59,7 @@ def run(
     settings: Settings,
     catalog: Catalog,
     session: SessionHolder,
-    request: RunRequest = RunRequest(),
+    request: RunRequest | None = None,
     observer: Observer | None = None,
 ) -> RunReport:
     """Run a spec to its end and tell how it went; a failed run is a report with an error, not an exception.
@@ -67,7 +68,7 @@ def run(
     RunConflict when another run holds the asset, SpecError and NotAvailable before anything is started.
     """
     started = time.perf_counter()
-    observer = observer or Silent()
+    observer, request = observer or Silent(), request or RunRequest()
     refuse_what_cannot_run(spec)
     catalog.assets.register(
         Registration(spec.asset, spec.owner or "", spec.text, spec.digest, publishing.api_definitions(spec))
@@ -75,12 +76,21 @@ def run(
     with GateServer(session.gate_host) as gate, Stop(spec, gate, session) as stop:
         session.start()
         record, lease = _begin(spec, catalog, request, observer)
+        monitor = Monitor(gate, session.peek, observer.step_progress)
         context = RunContext(
-            spec, settings, catalog, record.id, gate, session.get, storage(settings.work_dir, session.get), observer,
-            request.connections,
-        )  # fmt: skip
+            spec=spec,
+            settings=settings,
+            catalog=catalog,
+            run_id=record.id,
+            gate=gate,
+            spark=session.get,
+            storage=storage(settings.work_dir, session.get),
+            observer=observer,
+            monitor=monitor,
+            connections=request.connections,
+        )
         error: MillraceError | None = None
-        with _heartbeat(catalog, lease, stop):
+        with _heartbeat(catalog, lease, stop), monitor:
             try:
                 _run_steps(context, lease, stop)
             except (MillraceError, KeyboardInterrupt) as raised:
@@ -97,15 +107,20 @@ def _begin(spec: Spec, catalog: Catalog, request: RunRequest, observer: Observer
         same = dead.spec_digest == spec.digest and dead.window_start == request.window.start and dead.plan is not None
         if same and new is None:
             new = catalog.runs.resume(dead.id)
-            observer.note(f"run {dead.id} was interrupted in step '{dead.step}': it goes on from there, with its own plan")
+            observer.note(f"run {dead.id} was interrupted in step '{dead.step}' and goes on from there, with its own plan")
         else:
             _close_dead(catalog, dead)
     if new is None:
         new = catalog.runs.start(
             NewRun(
-                spec.asset, spec.digest, run_steps([t.name for t in spec.targets]), request.trigger,
-                request.window.start, request.window.end, request.key,
-            )  # fmt: skip
+                asset=spec.asset,
+                spec_digest=spec.digest,
+                steps=run_steps([t.name for t in spec.targets]),
+                trigger=request.trigger,
+                window_start=request.window.start,
+                window_end=request.window.end,
+                key=request.key,
+            )
         )
     try:
         return new, _acquire(catalog, spec.asset, new.id, request.wait_s, observer)
@@ -209,6 +224,7 @@ def _with_retries(context: RunContext, name: str, step: Callable[[RunContext], S
         stop.check()
         context.catalog.runs.start_step(context.run_id, name)
         context.observer.step_started(name)
+        context.monitor.started(name, _expected_rows(context, name))
         started = time.perf_counter()
         try:
             stats = step(context)
@@ -226,6 +242,15 @@ def _with_retries(context: RunContext, name: str, step: Callable[[RunContext], S
             context.catalog.runs.finish_step(context.run_id, name, stats)
             context.observer.step_finished(name, stats)
             return
+        finally:
+            context.monitor.ended(name)
+
+
+def _expected_rows(context: RunContext, step: str) -> int | None:
+    if step == "stage":
+        return context.plan().source.estimated_rows
+    staged = context.step_stats("stage").get("rows_staged")
+    return int(staged) if staged is not None else None
 
 
 def _finish(context: RunContext, error: MillraceError | None, session_s: float, seconds: float) -> RunReport:
@@ -246,7 +271,7 @@ def _finish(context: RunContext, error: MillraceError | None, session_s: float, 
 
 
 def _clean_up(context: RunContext) -> None:
-    """Take a rejected version out of the stores now, if they can be reached; the next run's retire does it otherwise."""
+    """Take a rejected version out of the stores now, if they can be reached; else the next run's retire does it."""
     try:
         publishing.erase(context, context.version())
     except MillraceError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import struct
 import subprocess
 import tempfile
 import threading
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _START_TIMEOUT_S = 120.0
+_GATEWAY_BYTES = 9
 
 _ALWAYS: Mapping[str, str] = {
     "spark.sql.ansi.enabled": "true",
@@ -80,6 +82,10 @@ class SessionHolder:
         if self._error is not None:
             raise self._error
         assert self._session is not None
+        return self._session
+
+    def peek(self) -> SparkSession | None:
+        """The session if it is there already."""
         return self._session
 
     def cancel_jobs(self) -> None:
@@ -157,10 +163,8 @@ def _start_jvm(conf: Mapping[str, str]) -> None:
 
 
 def _read_gateway(process: subprocess.Popen[bytes], answer: Path) -> tuple[int, str]:
-    from pyspark.serializers import UTF8Deserializer, read_int
-
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not answer.exists():
+    while not answer.exists() or answer.stat().st_size < _GATEWAY_BYTES:
         if process.poll() is not None:
             raise TransientError(
                 f"Spark's JVM ended with code {process.returncode} while it started",
@@ -170,8 +174,9 @@ def _read_gateway(process: subprocess.Popen[bytes], answer: Path) -> tuple[int, 
             process.kill()
             raise TransientError(f"Spark's JVM did not answer within {_START_TIMEOUT_S:.0f} s", hint="run it again")
         time.sleep(0.01)
-    with answer.open("rb") as stream:
-        return read_int(stream), UTF8Deserializer().loads(stream)
+    data = answer.read_bytes()  # int32 port, int32 length, secret: what PySpark's own launcher reads
+    port, length = struct.unpack("!ii", data[:8])
+    return port, data[8 : 8 + length].decode()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as f
-from pyspark.sql.types import StructType
 
 from millrace.connectors.base import Gate, SourceRead
 from millrace.connectors.gate import GateClient
@@ -97,8 +96,9 @@ def staged_columns(context: RunContext, plan: RunPlan) -> tuple[Column, ...]:
     doing = f"analysing the transform of {context.spec.asset}"
     gate = context.gate.open_step("analysis", context.limits())
     try:
-        schema = StructType.fromDDL(", ".join(f"{_quoted(c.name)} {c.type}" for c in plan.source.columns))
-        frame = transform(spark.createDataFrame([], schema), context.spec.transform, gate).frame
+        schema = ", ".join(f"{_quoted(c.name)} {c.type}" for c in plan.source.columns)
+        no_rows: list[tuple[Any, ...]] = []
+        frame = transform(spark.createDataFrame(no_rows, schema), context.spec.transform, gate).frame
     except Exception as error:
         raise translate(error, doing) from error
     try:

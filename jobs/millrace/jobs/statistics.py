@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SourceStatistics:
-    """The stage step. `waited_s` is the time its channels spent waiting for the source, added up (None: not measured)."""
+    """The stage step. `waited_s` adds up the time that its channels waited for the source (None: not measured)."""
 
     rows_read: int = 0
     bytes_read: int = 0

@@ -1,7 +1,7 @@
 """The transform steps of a spec, applied to a Spark DataFrame, with every row that they drop counted.
 
-Expressions are Spark SQL in ANSI mode: an overflow or an impossible cast in `where`, `derive` or `sql` stops the run and
-says so. Only the step `cast` sets single rows aside as dirty records.
+Expressions are Spark SQL in ANSI mode: an overflow or an impossible cast in `where`, `derive` or `sql` stops the run
+and says so. Only the step `cast` sets single rows aside as dirty records.
 """
 
 from __future__ import annotations

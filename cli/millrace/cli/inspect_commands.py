@@ -1,0 +1,194 @@
+"""Commands that look: status, versions, dirty, get."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from millrace.catalog import Catalog, RunRecord, VersionRecord
+from millrace.cli.output import exits, results, show, table, to_json
+from millrace.cli.spec_commands import Json
+from millrace.cli.workspace import open_catalog
+from millrace.errors import NotFound
+from millrace.spec.settings import Settings
+
+AssetName = Annotated[str, typer.Argument(help="An asset.", show_default=False)]
+SHOWN_RAW = 200
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (status, versions, dirty, get):
+        app.command()(command)
+
+
+def status(
+    asset: Annotated[str | None, typer.Argument(help="An asset; all of them by default.")] = None,
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="How many runs of an asset.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show the assets with their current versions, or the runs, checks and statistics of one."""
+    with exits(), open_catalog(Settings.from_env()) as catalog:
+        if asset is None:
+            _status_of_all(catalog, as_json)
+        else:
+            _status_of_one(catalog, asset, runs, as_json)
+
+
+def versions(asset: AssetName, as_json: Json = False) -> None:
+    """List the versions of an asset, newest first."""
+    with exits(), open_catalog(Settings.from_env()) as catalog:
+        catalog.assets.get(asset)
+        found = [_version(v) for v in catalog.versions.list(asset)]
+        names = ("version", "state", "rows", "created", "published", "erased", "reason")
+        show(found, as_json, lambda: table(asset, names, [[v[n] for n in names] for v in found], right=("rows",)))
+
+
+def dirty(
+    asset: AssetName,
+    run: Annotated[str | None, typer.Option(help="A run; by default the last one with dirty records.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many rows.")] = 20,
+    after: Annotated[int, typer.Option(help="Go on after this row's number.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show the rows that a run set aside, with reason, origin and the raw bytes."""
+    with exits(), open_catalog(Settings.from_env()) as catalog:
+        record = catalog.runs.get(run) if run else _last_dirty_run(catalog, asset)
+        rows = catalog.dirty.list(record.id, after=after, limit=limit)
+        reasons = catalog.dirty.reasons(record.id)
+        total = catalog.dirty.count(record.id)
+        data = {
+            "run": record.id,
+            "total": total,
+            "reasons": [r.__dict__ for r in reasons],
+            "rows": [{**r.__dict__, "raw": r.raw} for r in rows],
+        }
+
+        def person() -> None:
+            table(f"run {record.id}: {total:,} dirty records", ("rows", "step", "target", "reason"),
+                  [(f"{r.rows:,}", r.step, r.target, r.reason) for r in reasons], right=("rows",))  # fmt: skip
+            table("", ("#", "origin", "reason", "raw"),
+                  [(r.id, r.origin, r.reason, _raw(r.raw)) for r in rows], right=("#",))  # fmt: skip
+
+        show(data, as_json, person)
+
+
+def get(
+    asset: Annotated[str, typer.Argument(help="A KV API, or the asset that has one.", show_default=False)],
+    key: Annotated[list[str], typer.Argument(help="The key; several parts for a composite one.", show_default=False)],
+) -> None:
+    """Look one row up in the current version, as JSON. Exit code 1 when there is none."""
+    from millrace.serving import connect
+
+    with exits(), connect() as client:
+        row = client.kv(asset).get(*key)
+        if row is None:
+            raise NotFound(f"{asset} has no row with the key {', '.join(key)}")
+        print(json.dumps(row, default=to_json, ensure_ascii=False))
+
+
+def _status_of_all(catalog: Catalog, as_json: bool) -> None:
+    rows = []
+    for asset in catalog.assets.list():
+        last = next(iter(catalog.runs.list(asset.name, limit=1)), None)
+        current = catalog.versions.current(asset.name)
+        rows.append(
+            {
+                "asset": asset.name,
+                "version": asset.current_version,
+                "rows": current.rows if current else None,
+                "published": _text(current.published_at) if current else None,
+                "last_run": last.id if last else None,
+                "state": str(last.state) if last else None,
+                "error": last.error.message.splitlines()[0] if last and last.error else None,
+            }
+        )
+    names = ("asset", "version", "rows", "published", "last_run", "state", "error")
+    show(rows, as_json, lambda: table("", names, [[r[n] for n in names] for r in rows], right=("rows",)))
+
+
+def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool) -> None:
+    record = catalog.assets.get(asset)
+    runs = catalog.runs.list(asset, limit=limit)
+    checks = catalog.checks.of_run(runs[0].id) if runs else []
+    holder = catalog.leases.holder(asset)
+    data = {
+        "asset": asset,
+        "version": record.current_version,
+        "watermark": catalog.assets.watermark(asset),
+        "running": holder.run_id if holder else None,
+        "runs": [_run(r) for r in runs],
+        "checks": [{**c.result.__dict__, "run": c.run_id} for c in checks],
+    }
+
+    def person() -> None:
+        results.print(f"{asset}: version {record.current_version or '— none published'}")
+        names = ("run", "state", "step", "started", "seconds", "read", "loaded", "dirty", "version", "error")
+        table("", names, [[_run_row(r).get(n) for n in names] for r in runs], right=("seconds", "read", "loaded", "dirty"))
+        if checks:
+            table(f"checks of run {checks[0].run_id}", ("", "check", "observed", "expected"),
+                  [("✓" if c.result.passed else "✗", c.result.description, c.result.observed, c.result.expected)
+                   for c in checks])  # fmt: skip
+
+    show(data, as_json, person)
+
+
+def _run(record: RunRecord) -> dict[str, Any]:
+    return {
+        "run": record.id,
+        "state": str(record.state),
+        "attempt": record.attempt,
+        "step": record.step,
+        "started": _text(record.started_at),
+        "ended": _text(record.ended_at),
+        "version": record.version_id,
+        "published": _text(record.published_at),
+        "error": record.error.__dict__ if record.error else None,
+        "statistics": dict(record.stats),
+    }
+
+
+def _run_row(record: RunRecord) -> dict[str, Any]:
+    statistics = record.stats or {}
+    targets = statistics.get("targets", {})
+    error = record.error.message.splitlines()[0] if record.error else None
+    return {
+        **_run(record),
+        "seconds": f"{statistics['seconds']:.1f}" if statistics else None,
+        "read": f"{statistics['source']['rows_read']:,}" if statistics else None,
+        "loaded": ", ".join(f"{t['rows_loaded']:,}" for t in targets.values()) if targets else None,
+        "dirty": f"{statistics['rows_dirty']:,}" if statistics else None,
+        "error": error,
+    }
+
+
+def _version(record: VersionRecord) -> dict[str, Any]:
+    return {
+        "version": record.id,
+        "state": str(record.state),
+        "rows": record.rows,
+        "run": record.run_id,
+        "created": _text(record.created_at),
+        "published": _text(record.published_at),
+        "erased": _text(record.erased_at),
+        "reason": record.reason.splitlines()[0] if record.reason else "",
+    }
+
+
+def _last_dirty_run(catalog: Catalog, asset: str) -> RunRecord:
+    catalog.assets.get(asset)
+    for record in catalog.runs.list(asset, limit=100):
+        if catalog.dirty.count(record.id):
+            return record
+    raise NotFound(f"no run of {asset} has set rows aside", hint="name an older run with --run")
+
+
+def _raw(raw: bytes) -> str:
+    text = raw.decode("utf-8", "backslashreplace")
+    return text if len(text) <= SHOWN_RAW else f"{text[:SHOWN_RAW]}… ({len(raw):,} bytes)"
+
+
+def _text(time: datetime | None) -> str | None:
+    return time.isoformat(timespec="seconds") if time else None

@@ -1,0 +1,182 @@
+"""Commands that read sources or write stores: plan, preview, run, test, rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from millrace.cli.output import exits, messages, rate_text, results, show, size_text, table, tell
+from millrace.cli.progress import ProgressDisplay
+from millrace.cli.spec_commands import Json, SpecFile
+from millrace.cli.workspace import find_spec, open_catalog, targets_of
+from millrace.spec import Spec, load_spec
+from millrace.spec.settings import Settings
+
+SHOWN_SPLITS = 8
+SHOWN_WIDTH = 60
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (plan, preview, run, test, rollback):
+        app.command()(command)
+
+
+def plan(path: SpecFile, as_json: Json = False) -> None:
+    """Show what a run would read and write. Nothing is read but the source's own statistics."""
+    from millrace.jobs.preview import plan_of
+
+    with exits():
+        settings, spec = Settings.from_env(), load_spec(path)
+        with open_catalog(settings) as catalog:
+            made = plan_of(spec, settings, catalog)
+        data = made.to_json()
+        show(data, as_json, lambda: _print_plan(spec, data))
+
+
+def preview(
+    path: SpecFile,
+    rows: Annotated[int, typer.Option(min=1, max=1000, help="How many rows.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the first rows after source and transform. Nothing is written."""
+    from millrace.jobs.preview import preview_rows
+
+    with exits():
+        settings, spec = Settings.from_env(), load_spec(path)
+        with open_catalog(settings) as catalog:
+            found = preview_rows(spec, settings, catalog, rows)
+        columns = [str(column) for column in found.columns]
+        shown = [[_short(value) for value in row.values()] for row in found.rows]
+        data = {"columns": columns, "rows": list(found.rows), "dirty": [d.__dict__ for d in found.dirty]}
+        show(data, as_json, lambda: table("", [c.split(" ")[0] for c in columns], shown))
+        for row in found.dirty:
+            messages.print(f"dirty: {row.origin}: {row.reason}", markup=False)
+
+
+def run(
+    path: SpecFile,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for another run of the asset.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Run a spec: plan, stage, check, load, verify, publish, retire."""
+    with exits():
+        settings, spec = Settings.from_env(), load_spec(path)
+        _run(spec, settings, wait, as_json, {})
+
+
+def test(path: SpecFile, as_json: Json = False) -> None:
+    """Run a spec against its own `test` connections, from source to lookup, then take it all down again."""
+    from millrace.jobs.trial import trial
+
+    with exits():
+        settings, spec = Settings.from_env(), load_spec(path)
+        with ProgressDisplay(messages) as display:
+            report = trial(spec, settings, display)
+        _show_report(report, as_json)
+
+
+def rollback(
+    asset: Annotated[str, typer.Argument(help="An asset, or its spec file.", show_default=False)],
+    to: Annotated[str | None, typer.Option(help="The version; by default the one before the current.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the version that is taken back.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make an older version current again, in every target."""
+    from millrace.jobs.publishing import rollback as flip_back
+
+    with exits():
+        settings = Settings.from_env()
+        with open_catalog(settings) as catalog:
+            spec = find_spec(catalog, asset)
+            flip = flip_back(catalog, spec, targets_of(settings, spec), to, reason)
+        previous = flip.previous.id if flip.previous else None
+        data = {"asset": flip.asset, "version": flip.version.id, "previous": previous}
+        show(data, as_json, lambda: results.print(f"{flip.asset}: version {flip.version.id} is current, was {previous}"))
+
+
+def _run(spec: Spec, settings: Settings, wait: float, as_json: bool, connections: Mapping[str, str]) -> None:
+    from millrace.jobs import runner
+    from millrace.jobs.session import SessionHolder
+
+    session = SessionHolder(settings, f"millrace {spec.asset}", spec.limits.channels)
+    request = runner.RunRequest(wait_s=wait, connections=connections)
+    with open_catalog(settings) as catalog, ProgressDisplay(messages) as display:
+        report = runner.run(spec, settings, catalog, session, request, display)
+    _show_report(report, as_json)
+
+
+def _show_report(report: Any, as_json: bool) -> None:
+    error = report.error
+    data = {
+        "run": report.run_id,
+        "asset": report.asset,
+        "version": report.version,
+        "error": None if error is None else {"kind": type(error).__name__, "message": error.message, "hint": error.hint},
+        "statistics": report.statistics.to_json(),
+    }
+    show(data, as_json, lambda: _print_statistics(data))
+    if error is not None:
+        tell(error)
+        raise typer.Exit(error.exit_code)
+
+
+def _print_statistics(data: Mapping[str, Any]) -> None:
+    statistics = data["statistics"]
+    source = statistics["source"]
+    rows = [
+        ("read", source["rows_read"], source["bytes_read"], source["seconds"], source["waited_s"], None, None),
+        ("staged", source["rows_staged"], source["bytes_staged"], source["seconds"], None, None, None),
+    ]
+    for name, t in statistics["targets"].items():
+        rows.append(
+            (f"→ {name}", t["rows_loaded"], t["bytes_loaded"], t["seconds"], t["source_waited_s"], t["target_waited_s"],
+             t["rows_dirty"])
+        )  # fmt: skip
+    table(
+        f"run {data['run']} of {data['asset']}",
+        ("", "rows", "bytes", "seconds", "rows/s", "waited for source", "waited for target", "dirty"),
+        [
+            (name, f"{count:,}", size_text(size), f"{seconds:.2f}", rate_text(count, seconds), _seconds(source_s),
+             _seconds(target_s), dirty)
+            for name, count, size, seconds, source_s, target_s, dirty in rows
+        ],
+        right=("rows", "bytes", "seconds", "rows/s", "waited for source", "waited for target", "dirty"),
+    )  # fmt: skip
+    results.print(
+        f"{source['rows_filtered']:,} filtered, {statistics['rows_dirty']:,} dirty; "
+        f"{statistics['seconds']:.1f} s in all, of which Spark's start {statistics['session_seconds']:.1f} s"
+    )
+    if data["version"]:
+        results.print(f"{data['asset']}: version {data['version']} is published")
+
+
+def _print_plan(spec: Spec, data: Mapping[str, Any]) -> None:
+    source = data["source"]
+    about = [f"about {source['estimated_rows']:,} rows"] if source["estimated_rows"] is not None else []
+    if source["estimated_bytes"] is not None:
+        about.append(size_text(source["estimated_bytes"]))
+    results.print(f"{spec.asset}: read from {source['connector']}" + (f", {', '.join(about)}" if about else ""))
+    for note in source["notes"]:
+        results.print(f"  {note}", markup=False)
+    results.print(f"  {len(source['splits'])} splits over {data['channels']} channels:")
+    for split in source["splits"][:SHOWN_SPLITS]:
+        results.print("    " + ", ".join(f"{k}={_short(v)}" for k, v in split.items()), markup=False)
+    if len(source["splits"]) > SHOWN_SPLITS:
+        results.print(f"    … and {len(source['splits']) - SHOWN_SPLITS} more (--json shows all)")
+    results.print(f"  columns: {', '.join(c['name'] + ' ' + c['type'] for c in source['columns'])}", markup=False)
+    for target in data["targets"]:
+        options = ", ".join(f"{k}={_short(v)}" for k, v in target["options"].items())
+        results.print(f"{data['mode']} in {target['name']}: {options}", markup=False)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value) if isinstance(value, bytes) else str(value)
+    return text if len(text) <= SHOWN_WIDTH else text[: SHOWN_WIDTH - 1] + "…"
+
+
+def _seconds(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2f} s"
+
+

@@ -1,0 +1,53 @@
+"""Looks ahead that write nothing: what a run would read, and what its first rows would be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from millrace.catalog import Catalog
+from millrace.connectors.base import DirtyRow, PlanRequest, Window
+from millrace.jobs.available import refuse_what_cannot_run
+from millrace.jobs.context import connections_of, open_source
+from millrace.jobs.gate import GateServer, StepLimits
+from millrace.jobs.plan import RunPlan, columns_of, make_plan
+from millrace.jobs.session import SessionHolder
+from millrace.jobs.spark_errors import translate
+from millrace.jobs.transform import transform
+from millrace.spec import Spec
+from millrace.spec.settings import Settings
+from millrace.spec.types import Column
+
+
+@dataclass(frozen=True)
+class Preview:
+    columns: tuple[Column, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    dirty: tuple[DirtyRow, ...]
+
+
+def plan_of(spec: Spec, settings: Settings, catalog: Catalog, session: SessionHolder | None = None) -> RunPlan:
+    """The plan that a run would freeze now. Starts Spark only for a source that can't be planned without it."""
+    refuse_what_cannot_run(spec)
+    session = session or SessionHolder(settings)
+    asset = catalog.assets.find(spec.asset)
+    watermark = catalog.assets.watermark(spec.asset) if asset else None
+    request = PlanRequest(spec.limits.channels, Window(), watermark, session.get)
+    return make_plan(spec, request.window, open_source(spec, connections_of(settings)).plan(request))
+
+
+def preview_rows(spec: Spec, settings: Settings, catalog: Catalog, count: int) -> Preview:
+    """The first `count` rows after source and transform, and the rows set aside on the way to them."""
+    session = SessionHolder(settings)
+    session.start()
+    plan = plan_of(spec, settings, catalog, session)
+    with GateServer(session.gate_host) as server:
+        gate = server.open_step("preview", StepLimits())
+        try:
+            read = open_source(spec, connections_of(settings)).read(session.get(), plan.source, gate)
+            frame = transform(read.frame, spec.transform, gate).frame
+            rows = tuple(row.asDict(recursive=True) for row in frame.limit(count).collect())
+        except Exception as error:
+            raise translate(error, f"previewing {spec.asset}") from error
+        return Preview(columns_of(frame.schema), rows, tuple(server.dirty_rows("preview"))[:count])
