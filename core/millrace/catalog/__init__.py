@@ -1,0 +1,66 @@
+"""What is known of assets, runs, versions, APIs, checks and dirty records, in one database.
+
+`Catalog.open(url)` is the way in; everything that comes out is a frozen value of `model`.
+"""
+
+from __future__ import annotations
+
+from millrace.catalog.catalog import Catalog
+from millrace.catalog.clock import Clock, utc_now
+from millrace.catalog.model import (
+    ApiDefinition,
+    ApiRecord,
+    AssetField,
+    AssetRecord,
+    CheckRecord,
+    CheckResult,
+    DirtyLike,
+    DirtyReason,
+    DirtyRecord,
+    Flip,
+    Lease,
+    LeaseHolder,
+    NewRun,
+    PointerGap,
+    Publication,
+    Registration,
+    RunError,
+    RunRecord,
+    RunState,
+    StepRecord,
+    StepState,
+    VersionRecord,
+    VersionState,
+)
+from millrace.catalog.owner import Owner, this_process
+
+__all__ = [
+    "ApiDefinition",
+    "ApiRecord",
+    "AssetField",
+    "AssetRecord",
+    "Catalog",
+    "CheckRecord",
+    "CheckResult",
+    "Clock",
+    "DirtyLike",
+    "DirtyReason",
+    "DirtyRecord",
+    "Flip",
+    "Lease",
+    "LeaseHolder",
+    "NewRun",
+    "Owner",
+    "PointerGap",
+    "Publication",
+    "Registration",
+    "RunError",
+    "RunRecord",
+    "RunState",
+    "StepRecord",
+    "StepState",
+    "VersionRecord",
+    "VersionState",
+    "this_process",
+    "utc_now",
+]
