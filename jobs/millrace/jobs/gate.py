@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import socket
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
@@ -82,13 +84,20 @@ class GateServer:
         self._steps: dict[str, _Step] = {}
         self._stop: str | None = None
         self._closed = False
+        address = self._listener.address
+        self._address = (str(address[0]), int(address[1]))
+        self._acceptor = threading.Thread(target=self._accept, name="millrace-gate", daemon=True)
 
     def __enter__(self) -> GateServer:
-        threading.Thread(target=self._accept, name="millrace-gate", daemon=True).start()
+        self._acceptor.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop("the run has ended")
         self._closed = True
+        with suppress(OSError), socket.create_connection(self._address, timeout=1):
+            pass  # wakes the acceptor, which closing the listener alone does not
+        self._acceptor.join(timeout=5)
         self._listener.close()
 
     def open_step(self, step: str, limits: StepLimits) -> GateClient:
@@ -97,8 +106,7 @@ class GateServer:
             self._steps[step] = _Step(
                 limits, RateBudget(limits.rows_per_second), RateBudget(limits.bytes_per_second)
             )
-        host, port = self._listener.address
-        return GateClient((str(host), int(port)), self._key, step)
+        return GateClient(self._address, self._key, step)
 
     def stop(self, reason: str) -> None:
         """Tell every task, now and later, to stop."""
@@ -132,10 +140,11 @@ class GateServer:
             try:
                 link = self._listener.accept()
             except OSError:
-                if self._closed:
-                    return
                 time.sleep(0.01)  # a client that hung up before it was accepted
                 continue
+            if self._closed:
+                link.close()
+                return
             threading.Thread(target=self._serve, args=(link,), name="millrace-gate-task", daemon=True).start()
 
     def _serve(self, link: Connection[Any, Any]) -> None:
