@@ -11,7 +11,7 @@ from millrace.catalog import schema
 from millrace.catalog.clock import Clock
 from millrace.catalog.database import Database
 from millrace.catalog.model import CheckRecord, CheckResult
-from millrace.catalog.rows import Row, run_row
+from millrace.catalog.rows import Row, lock_asset, run_row
 
 _TABLE = schema.check
 
@@ -26,6 +26,7 @@ class Checks:
 
         def work(connection: Connection) -> None:
             asset, now = run_row(connection, run_id)["asset"], self._clock()
+            lock_asset(connection, asset)
             connection.execute(delete(_TABLE).where(_TABLE.c.run_id == run_id, _TABLE.c.step == step))
             shared = {"run_id": run_id, "asset": asset, "step": step, "checked_at": now}
             if results:

@@ -1,4 +1,4 @@
-"""What a database's error means for us, told by its code and never by its words.
+"""What a database's error means for us, told by its code, and by its words only where there is none.
 
 Codes: https://www.sqlite.org/rescode.html, https://mariadb.com/kb/en/mariadb-error-codes/,
 https://www.postgresql.org/docs/current/errcodes-appendix.html.
@@ -6,6 +6,7 @@ https://www.postgresql.org/docs/current/errcodes-appendix.html.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Mapping
 from enum import Enum
@@ -22,6 +23,7 @@ class Fault(Enum):
     READ_ONLY = "it is read-only"
     REFUSED = "it can't be opened"
     DAMAGED = "the file is not a SQLite database, or is damaged"
+    FAILING = "reading or writing its file failed"
     OTHER = "it refused the statement"
 
 
@@ -45,7 +47,8 @@ _SQLITE: Mapping[Fault, Collection[object]] = {
     Fault.BUSY: {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"},
     Fault.FULL: {"SQLITE_FULL"},
     Fault.READ_ONLY: {"SQLITE_READONLY"},
-    Fault.REFUSED: {"SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_IOERR"},
+    Fault.REFUSED: {"SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"},
+    Fault.FAILING: {"SQLITE_IOERR"},
     Fault.DAMAGED: {"SQLITE_NOTADB", "SQLITE_CORRUPT"},
 }
 _HINTS = {
@@ -55,6 +58,7 @@ _HINTS = {
     Fault.READ_ONLY: "give this user the right to write it and its folder, or set MILLRACE_CATALOG to another place",
     Fault.REFUSED: "check the path or the database's name, the user, the password and the rights in MILLRACE_CATALOG",
     Fault.DAMAGED: "set MILLRACE_CATALOG to another file, or bring this one back from a backup",
+    Fault.FAILING: "see the system's log for a failing disk, a lost network file system or a quota that is used up",
     Fault.OTHER: "the statement is not at fault if the schema was changed by hand; if it was not, report it",
 }
 
@@ -66,7 +70,7 @@ def classify(error: DBAPIError) -> Fault:
         name = getattr(cause, "sqlite_errorname", "") or ""
         return _first(_SQLITE, name, "_".join(name.split("_")[:2]))
     if hasattr(cause, "sqlstate"):
-        code = getattr(cause, "sqlstate", None) or "08"
+        code = getattr(cause, "sqlstate", None) or _of_refused_connection(str(cause))
         return _first(_POSTGRES, code, code[:2])
     arguments = getattr(cause, "args", ())
     number = arguments[0] if arguments else None
@@ -83,10 +87,17 @@ def explain(error: DBAPIError, what: str, shown: str, *, committing: bool = Fals
     match fault:
         case Fault.BUSY | Fault.LOST | Fault.FULL:
             return TransientError(message, hint=_HINTS[fault])
-        case Fault.OTHER:
+        case Fault.OTHER | Fault.FAILING:
             return RunFailed(message, hint=_HINTS[fault])
         case _:
             return ConfigError(message, hint=_HINTS[fault])
+
+
+def _of_refused_connection(words: str) -> str:
+    """The code that libpq keeps to itself when a server answers, and refuses, a new connection."""
+    if "authentication failed" in words or "no password supplied" in words or "pg_hba.conf" in words:
+        return "28000"
+    return "3D000" if re.search(r'(database|role) ".*" does not exist', words) else "08001"
 
 
 def _first(table: Mapping[Fault, Collection[object]], *codes: object) -> Fault:

@@ -7,6 +7,7 @@ through the end of its lease can't publish over its successor (a fencing token).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,13 +40,16 @@ class Leases:
         def work(connection: Connection) -> Lease:
             lock_asset(connection, asset)
             run = _running(connection, asset, run_id)
+            known = _lock(connection, asset)
             now = self._clock()
             holder = live_holder(connection, asset, now)
             if holder is not None and holder.run_id != run_id:
                 raise _conflict(holder, now)
-            lease = _take(connection, asset, run_id, now, now + timedelta(seconds=ttl_s), by_process=by_process)
+            until = now + timedelta(seconds=ttl_s)
+            held = {"asset": asset, "run_id": run_id, "by_process": by_process, "expires_at": until}
+            token = _take(connection, known, held, now)
             self._note_owner(connection, run, now)
-            return lease
+            return Lease(asset, run_id, token, until)
 
         return self._database.write(f"taking the lease of '{asset}' for run {run_id}", work)
 
@@ -120,8 +124,7 @@ def held_by_time(connection: Connection, run_id: str) -> bool:
 
 def check_token(connection: Connection, lease: Lease) -> None:
     """Lock the lease's row, and raise RunConflict unless this lease is still the asset's."""
-    statement = select(schema.lease).where(schema.lease.c.asset == lease.asset).with_for_update()
-    row = connection.execute(statement).mappings().first()
+    row = _lock(connection, lease.asset)
     if row is not None and row["token"] == lease.token and row["run_id"] == lease.run_id:
         return
     taken = "it was released"
@@ -152,21 +155,23 @@ def _running(connection: Connection, asset: str, run_id: str) -> Row:
     return run
 
 
-def _take(
-    connection: Connection, asset: str, run_id: str, now: datetime, until: datetime, *, by_process: bool
-) -> Lease:
+def _lock(connection: Connection, asset: str) -> Row | None:
+    statement = select(schema.lease).where(schema.lease.c.asset == asset).with_for_update()
+    return connection.execute(statement).mappings().first()
+
+
+def _take(connection: Connection, known: Row | None, held: Mapping[str, Any], now: datetime) -> int:
+    """Write the lease for its new or same holder; its token."""
     table = schema.lease
-    held = {"run_id": run_id, "by_process": by_process, "expires_at": until}
-    row = connection.execute(select(table).where(table.c.asset == asset).with_for_update()).mappings().first()
-    if row is None:
-        connection.execute(insert(table).values(**held, asset=asset, token=1, acquired_at=now))
-        return Lease(asset, run_id, 1, until)
-    token: int = row["token"]
-    if row["run_id"] != run_id:
-        token += 1
-        held |= {"token": token, "acquired_at": now}
-    connection.execute(update(table).where(table.c.asset == asset).values(held))
-    return Lease(asset, run_id, token, until)
+    if known is None:
+        connection.execute(insert(table).values(**held, token=1, acquired_at=now))
+        return 1
+    same: bool = known["run_id"] == held["run_id"]
+    token: int = known["token"] if same else known["token"] + 1
+    acquired_at = known["acquired_at"] if same else now
+    values = {**held, "token": token, "acquired_at": acquired_at}
+    connection.execute(update(table).where(table.c.asset == held["asset"]).values(values))
+    return token
 
 
 def _conflict(holder: LeaseHolder, now: datetime) -> RunConflict:

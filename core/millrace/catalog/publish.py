@@ -41,6 +41,7 @@ class Flipper:
         run = run_row(connection, lease.run_id)
         version = to_version(version_row(connection, publication.version_id))
         _check_asset(version, lease.asset)
+        _check_own(version, lease.run_id)
         if run["published_at"] is not None:
             return self._again(connection, asset, run, version)
         check_token(connection, lease)
@@ -81,7 +82,7 @@ class Flipper:
         previous_id = asset["current_version"]
         generation: int = asset["generation"] + 1
         sequence: int = asset["sequence"]
-        values: dict[str, Any] = {"generation": generation}
+        values: dict[str, Any] = {"generation": generation, "previous_version": previous_id}
         if version.state is not VersionState.CURRENT:  # a merge publishes the version that is current already
             if previous_id is not None:
                 previous = to_version(version_row(connection, previous_id))
@@ -90,7 +91,7 @@ class Flipper:
                 sequence += 1
             order = version.sequence or sequence
             change(connection, version, VersionState.CURRENT, {"sequence": order, "retired_at": None, "reason": ""})
-            values |= {"current_version": version.id, "previous_version": previous_id, "sequence": sequence}
+            values |= {"current_version": version.id, "sequence": sequence}
         self._set_asset(connection, version.asset, values)
         self._guard(connection, version, now)
         return Flip(version.asset, version, None, generation)
@@ -148,6 +149,15 @@ class Flipper:
 def _check_asset(version: VersionRecord, asset: str) -> None:
     if version.asset != asset:
         raise RunFailed(f"version {version.id} is one of '{version.asset}', not of '{asset}'")
+
+
+def _check_own(version: VersionRecord, run_id: str) -> None:
+    if version.run_id != run_id and version.state is not VersionState.CURRENT:
+        raise RunFailed(
+            f"version {version.id} of '{version.asset}' was loaded by run {version.run_id}, so run {run_id} can't "
+            f"publish it",
+            hint="a run publishes the version that it made, or merges into the current one",
+        )
 
 
 def _check_watermark(connection: Connection, run: Row, publication: Publication) -> None:

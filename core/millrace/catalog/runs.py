@@ -54,7 +54,7 @@ class Runs:
             lock_asset(connection, asset)
             run = run_row(connection, run_id)
             self._refuse_resume(connection, run)
-            leases.drop(connection, run_id)
+            leases.drop(connection, run_id)  # before the run's row: whoever renews locks the two in this order
             now = self._clock()
             again = {"state": RunState.RUNNING, "attempt": run["attempt"] + 1, "ended_at": None, "heartbeat_at": now}
             values = again | owner_values(self._owner) | error_values(None)
@@ -75,11 +75,11 @@ class Runs:
 
         def work(connection: Connection) -> RunRecord:
             lock_asset(connection, run_row(connection, run_id)["asset"])
+            leases.drop(connection, run_id)
             now = self._clock()
             values = {"state": state, "ended_at": now, **error_values(error)}
             _update(connection, run_id, values if stats is None else values | {"stats": stats})
             steps.fail_running(connection, run_id, error, now)
-            leases.drop(connection, run_id)
             return _record(connection, run_id)
 
         return self._database.write(f"ending run {run_id} as {state}", work)
