@@ -27,7 +27,7 @@ def as_task(gate: GateClient, task: str, attempt: int) -> GateClient:
     """The client as it arrives in a task, with its connection made under that task's identity."""
     copy: GateClient = pickle.loads(pickle.dumps(gate))
     with patch.object(client_side, "_task_identity", lambda: (task, attempt)):
-        copy.admit(0, 0)
+        copy._ask({"op": "ping"})
     return copy
 
 
