@@ -1,0 +1,180 @@
+"""Redis commands from Arrow columns (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec/).
+
+A command is `*<arguments>\\r\\n`, then for each argument `$<bytes>\\r\\n<argument>\\r\\n`. Columns may be binary or string
+arrays of any width, chunked, dictionary-encoded or sliced. Values of any size are fine, and so is a total over 2 GiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from millrace.connectors.wire.columns import Column, binary_cells
+from millrace.connectors.wire.rows import Cells, RowBuilder, offsets_of
+
+EMPTY_HASH_FIELD = b""
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Encoded commands. `rows[i]` is what row i sends, and is answered by `replies_per_row` replies.
+
+    Where one command serves several rows, `replies_per_row` is 0 and only `replies`, their total, is known.
+    """
+
+    rows: pa.LargeBinaryArray
+    replies: int
+    replies_per_row: int
+
+    @property
+    def data(self) -> memoryview:
+        """All commands, one after the other. The memory is shared, not copied."""
+        offsets = offsets_of(self.rows)
+        return memoryview(self.rows.buffers()[2])[offsets[0] : offsets[-1]]
+
+    def row_of(self, reply: int) -> int:
+        """The row that the reply with this index (from 0) answers. Raises ValueError for commands over several rows."""
+        if not self.replies_per_row:
+            raise ValueError("a reply to a command over several rows belongs to no single row")
+        return reply // self.replies_per_row
+
+
+def commands(arguments: Sequence[bytes | Column]) -> Commands:
+    """One command a row, from constants and columns: `commands([b"SET", keys, values])`.
+
+    Raises ValueError for a column with nulls, for columns of different lengths and when there is no column.
+    """
+    cells = [argument if isinstance(argument, bytes) else binary_cells(argument) for argument in arguments]
+    rows = _row_count([cell for cell in cells if isinstance(cell, Cells)])
+    builder = RowBuilder(rows)
+    builder.constant(b"*%d" % len(cells))
+    for cell in cells:
+        if isinstance(cell, bytes):
+            builder.constant(b"\r\n$%d\r\n%s" % (len(cell), cell))
+        else:
+            _no_nulls(cell)
+            builder.head(_BulkHead(b"\r\n"), cell.lengths)
+            builder.cells(cell)
+    builder.constant(b"\r\n")
+    return Commands(builder.build(), rows, 1)
+
+
+def set_commands(keys: Column, values: Column, ttl_ms: int | None = None) -> Commands:
+    """`SET key value [PX ttl_ms]` for each row. Raises ValueError for nulls or a TTL below 1 ms."""
+    return commands([b"SET", keys, values, *_expiry(b"PX", ttl_ms)])
+
+
+def hset_commands(
+    keys: Column,
+    names: Sequence[bytes | str],
+    columns: Sequence[Column],
+    ttl_ms: int | None = None,
+    *,
+    clear: bool = False,
+) -> Commands:
+    """`HSET key name cell …` for each row, without the fields whose cell is null; then `PEXPIRE` when there is a TTL.
+
+    A row with nothing but nulls gets one field with an empty name and value, `EMPTY_HASH_FIELD`, so that it exists. With `clear`, an
+    `UNLINK` goes first, so that no field of an earlier row under the same key stays.
+    """
+    key = binary_cells(keys)
+    cells = [binary_cells(column) for column in columns]
+    rows = _row_count([key, *cells])
+    _no_nulls(key)
+    builder = RowBuilder(rows)
+    if clear:
+        _key_command(builder, b"UNLINK", key)
+    _hset(builder, key, [name.encode() if isinstance(name, str) else name for name in names], cells)
+    if ttl_ms is not None:
+        _key_command(builder, b"PEXPIRE", key, _expiry(b"", ttl_ms)[1:])
+    replies_per_row = 1 + clear + (ttl_ms is not None)
+    return Commands(builder.build(), rows * replies_per_row, replies_per_row)
+
+
+def unlink_commands(keys: Column, per_command: int = 512) -> Commands:
+    """`UNLINK key …`, up to `per_command` keys each; on a cluster all keys of a command must share a slot."""
+    return _many_keys(b"UNLINK", keys, per_command)
+
+
+def exists_commands(keys: Column, per_command: int = 512) -> Commands:
+    """`EXISTS key …`, up to `per_command` keys each; on a cluster all keys of a command must share a slot."""
+    return _many_keys(b"EXISTS", keys, per_command)
+
+
+@dataclass(frozen=True)
+class _BulkHead:
+    prefix: bytes
+
+    def __call__(self, size: int) -> bytes:
+        return b"%s$%d\r\n" % (self.prefix, size)
+
+
+@dataclass(frozen=True)
+class _HsetHead:
+    def __call__(self, fields: int) -> bytes:
+        return b"*%d\r\n$4\r\nHSET" % (2 + 2 * fields)
+
+
+def _hset(builder: RowBuilder, key: Cells, names: Sequence[bytes], cells: Sequence[Cells]) -> None:
+    filled = np.zeros(len(key), np.int64)
+    for cell in cells:
+        filled += 1 if cell.present is None else cell.present
+    lone = filled == 0
+    builder.head(_HsetHead(), np.maximum(filled, 1))
+    builder.head(_BulkHead(b"\r\n"), key.lengths)
+    builder.cells(key)
+    for name, cell in zip(names, cells, strict=True):
+        builder.head(_BulkHead(b"\r\n$%d\r\n%s\r\n" % (len(name), name)), cell.lengths, cell.present)
+        builder.cells(cell)
+    if lone.any():
+        builder.constant(b"\r\n$%d\r\n%s\r\n$0\r\n" % (len(EMPTY_HASH_FIELD), EMPTY_HASH_FIELD), lone)
+    builder.constant(b"\r\n")
+
+
+def _key_command(builder: RowBuilder, name: bytes, key: Cells, more: Sequence[bytes] = ()) -> None:
+    builder.constant(b"*%d\r\n$%d\r\n%s" % (2 + len(more), len(name), name))
+    builder.head(_BulkHead(b"\r\n"), key.lengths)
+    builder.cells(key)
+    builder.constant(b"".join(b"\r\n$%d\r\n%s" % (len(argument), argument) for argument in more) + b"\r\n")
+
+
+def _many_keys(name: bytes, keys: Column, per_command: int) -> Commands:
+    if per_command < 1:
+        raise ValueError(f"per_command is {per_command}, expected at least 1")
+    key = binary_cells(keys)
+    _no_nulls(key)
+    rows, rest = len(key), len(key) % per_command
+    index = np.arange(rows)
+    starts = index % per_command == 0
+    builder = RowBuilder(rows)
+    full = starts & (index < rows - rest)
+    builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + per_command, len(name), name), full)
+    builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + rest, len(name), name), starts & ~full)
+    builder.head(_BulkHead(b""), key.lengths)
+    builder.cells(key)
+    builder.constant(b"\r\n")
+    return Commands(builder.build(), -(-rows // per_command), 1 if per_command == 1 else 0)
+
+
+def _expiry(word: bytes, ttl_ms: int | None) -> list[bytes]:
+    if ttl_ms is None:
+        return []
+    if ttl_ms < 1:
+        raise ValueError(f"a TTL of {ttl_ms} ms would delete what is written, expected at least 1 ms")
+    return [word, b"%d" % ttl_ms]
+
+
+def _row_count(cells: Sequence[Cells]) -> int:
+    lengths = {len(cell) for cell in cells}
+    if len(lengths) != 1:
+        raise ValueError(f"the columns of a command have {sorted(lengths)} rows, expected one number of rows")
+    return lengths.pop()
+
+
+def _no_nulls(cells: Cells) -> None:
+    if cells.present is not None and not cells.present.all():
+        row = int(np.argmin(cells.present))
+        raise ValueError(f"row {row} is null, and a null can't be an argument of a command: set such rows aside first")

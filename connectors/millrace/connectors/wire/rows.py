@@ -1,0 +1,188 @@
+"""Rows of bytes put together from columns: the one primitive below every encoder.
+
+Each row is the same sequence of pieces (a constant, an entry of a small table, a cell of a column). All distinct pieces
+are laid out as one binary array, and a single Arrow `take` with interleaved indices copies them into one buffer, row
+after row: about 10 ns a piece, with no Python object and no join per row. Offsets have 64 bits, so no 2 GiB limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Mask = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+Octets = npt.NDArray[np.uint8]
+
+_EMPTY: pa.LargeBinaryArray = pa.array([b""], pa.large_binary())
+_MAX_TABLE = 4096
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One binary cell a row. `values` has no validity of its own: a row is null where `present` is False.
+
+    Cell i is element `step * i` of `values`, so that cells may lie in padded storage.
+    """
+
+    values: pa.LargeBinaryArray
+    present: Mask | None = None
+    step: int = 1
+
+    def __len__(self) -> int:
+        return len(self.values) // self.step
+
+    @cached_property
+    def offsets(self) -> Integers:
+        return offsets_of(self.values)
+
+    @cached_property
+    def lengths(self) -> Integers:
+        """Bytes of each cell; 0 for a null."""
+        found: Integers = np.diff(self.offsets)[:: self.step]
+        return found if self.present is None else found * self.present
+
+    def data(self) -> Octets:
+        """The bytes of all cells that are stored together, those below nulls included."""
+        buffer = self.values.buffers()[2]
+        offsets = self.offsets
+        return np.frombuffer(buffer or b"", np.uint8)[offsets[0] : offsets[-1]]
+
+
+class RowBuilder:
+    """Collects the pieces of `rows` rows from left to right, then builds them all at once.
+
+    `present` (where given) leaves a piece out of the rows where it is False.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._sources: list[pa.LargeBinaryArray] = [_EMPTY]
+        self._bases: dict[int, int] = {}
+        self._size = 1
+        self._pieces: list[int | Integers] = []
+        self._pending = b""
+
+    def constant(self, data: bytes, present: Mask | None = None) -> None:
+        """The same bytes in every row. Neighbouring constants become one piece."""
+        if present is None:
+            self._pending += data
+            return
+        self._flush()
+        self._pieces.append(np.where(present, self._add(_array([data])), 0))
+
+    def table(self, entries: pa.LargeBinaryArray, codes: Integers, present: Mask | None = None) -> None:
+        """Row i gets `entries[codes[i]]`."""
+        self._flush()
+        index = codes + self._add(entries)
+        self._pieces.append(index if present is None else np.where(present, index, 0))
+
+    def choice(self, present: Mask | None, where_true: bytes, where_false: bytes) -> None:
+        """`where_true` in the rows where `present`, else `where_false`; `present` None means everywhere."""
+        if present is None:
+            self.constant(where_true)
+        else:
+            self.table(_array([where_false, where_true]), present.astype(np.int64))
+
+    def cells(self, cells: Cells, present: Mask | None = None) -> None:
+        """Row i gets cell i, and nothing where that is null."""
+        self._flush()
+        base = self._add(cells.values)
+        index = np.arange(base, base + self._rows * cells.step, cells.step, dtype=np.int64)
+        shown = both(cells.present, present)
+        self._pieces.append(index if shown is None else np.where(shown, index, 0))
+
+    def head(self, head: Callable[[int], bytes], numbers: Integers, present: Mask | None = None) -> None:
+        """Row i gets `head(numbers[i])`, which is called once for each distinct number (≥ 0), and cached when small.
+
+        `head` must be hashable by value (a frozen dataclass), so that its table is built once for all batches.
+        """
+        if not self._rows:
+            return
+        highest = int(numbers.max())
+        if highest < _MAX_TABLE:
+            self.table(_head_table(head, max(64, 1 << highest.bit_length())), numbers, present)
+            return
+        distinct, codes = np.unique(numbers, return_inverse=True)
+        self.table(_array([head(number) for number in distinct.tolist()]), codes, present)
+
+    def build(self) -> pa.LargeBinaryArray:
+        """One element a row, none of them null; the bytes of all rows stand in `buffers()[2]` without gaps."""
+        self._flush()
+        width = len(self._pieces)
+        if not width or not self._rows:
+            return from_offsets(np.zeros(self._rows + 1, np.int64), pa.py_buffer(b""))
+        index = np.empty((self._rows, width), np.int64)
+        for position, piece in enumerate(self._pieces):
+            index[:, position] = piece
+        source = pa.concat_arrays(self._sources)
+        taken = pc.take(source, pa.array(index.reshape(-1)), boundscheck=False)
+        return from_offsets(np.ascontiguousarray(offsets_of(taken)[::width]), taken.buffers()[2])
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._pieces.append(self._add(_array([self._pending])))
+            self._pending = b""
+
+    def _add(self, source: pa.LargeBinaryArray) -> int:
+        """Put an array among the sources, once; the index of its first element."""
+        base = self._bases.get(id(source))
+        if base is None:
+            base = self._bases[id(source)] = self._size
+            self._sources.append(source)
+            self._size += len(source)
+        return base
+
+
+def both(first: Mask | None, second: Mask | None) -> Mask | None:
+    """Where both hold; None means everywhere."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
+def offsets_of(values: pa.LargeBinaryArray) -> Integers:
+    """The n + 1 offsets of an array, its slice taken into account."""
+    buffer = values.buffers()[1]
+    if buffer is None or buffer.size == 0:
+        return np.zeros(1, np.int64)
+    return np.frombuffer(buffer, np.int64)[values.offset : values.offset + len(values) + 1]
+
+
+def from_offsets(offsets: Integers, data: pa.Buffer | None) -> pa.LargeBinaryArray:
+    """A binary array over `data`, without copying it."""
+    buffers = [None, pa.py_buffer(offsets), data if data is not None else pa.py_buffer(b"")]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+
+
+def from_matrix(matrix: Octets, lengths: Integers | None = None, present: Mask | None = None) -> Cells:
+    """Cells whose bytes are the first `lengths[i]` of row i of a C-ordered byte matrix (all of them, if None)."""
+    rows, width = matrix.shape
+    data = pa.py_buffer(matrix.reshape(-1))
+    starts = np.arange(0, rows * width + 1, max(width, 1), dtype=np.int64) if width else np.zeros(rows + 1, np.int64)
+    if lengths is None:
+        return Cells(from_offsets(starts, data), present)
+    offsets = np.empty(2 * rows + 1, np.int64)
+    offsets[0::2] = starts
+    offsets[1::2] = starts[:-1] + lengths
+    return Cells(from_offsets(offsets, data), present, step=2)
+
+
+def grouped(elements: pa.LargeBinaryArray, offsets: Integers, present: Mask | None = None) -> Cells:
+    """Cell i is elements `offsets[i]` to `offsets[i + 1]`, one after the other. Copies no bytes."""
+    return Cells(from_offsets(np.ascontiguousarray(offsets_of(elements)[offsets]), elements.buffers()[2]), present)
+
+
+@lru_cache(maxsize=512)
+def _head_table(head: Callable[[int], bytes], size: int) -> pa.LargeBinaryArray:
+    return _array([head(number) for number in range(size)])
+
+
+def _array(entries: Sequence[bytes]) -> pa.LargeBinaryArray:
+    return pa.array(entries, pa.large_binary())
