@@ -24,7 +24,11 @@ never holds a secret's value.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from millrace.spec.diagnostics import Diagnostic
 
 
 class MillraceError(Exception):
@@ -45,9 +49,13 @@ class MillraceError(Exception):
 
 
 class SpecError(MillraceError):
-    """The spec can't be used; nothing was started."""
+    """The spec can't be used; nothing was started. `diagnostics` are all errors of its file, in their order."""
 
     exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", diagnostics: Sequence[Diagnostic] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.diagnostics = tuple(diagnostics)
 
 
 class ConfigError(SpecError):

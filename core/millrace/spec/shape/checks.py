@@ -1,0 +1,116 @@
+"""The checks as a spec writes them: `- not_null: [id]`, with an optional `severity` beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from millrace.spec import expectations as expectation
+from millrace.spec import model
+from millrace.spec.diagnostics import Problem
+from millrace.spec.expectations import expectations
+from millrace.spec.shape.fields import Choice, ColumnName, Columns, Part, Whole, optional, problem
+from millrace.spec.units import Ratio
+
+
+def _is_scalar(value: Any) -> Any:
+    if value is None or isinstance(value, dict | list):
+        raise problem("expected a number or a text")
+    return value
+
+
+Bound = Annotated[str | int | float | bool, BeforeValidator(_is_scalar)]
+
+
+class BetweenCheck(Part):
+    column: ColumnName = Field(description="The column to look at. Nulls pass.", examples=["age"])
+    min: Bound | None = Field(
+        default=None, description="The smallest value that passes; numbers, dates or text.", examples=[0]
+    )
+    max: Bound | None = Field(default=None, description="The largest value that passes.", examples=[150])
+
+    @model_validator(mode="after")
+    def _bounds(self) -> BetweenCheck:
+        if self.min is None and self.max is None:
+            raise problem("'between' needs 'min', 'max' or both")
+        if self.min is None or self.max is None:
+            return self
+        if isinstance(self.min, str) != isinstance(self.max, str):
+            raise problem("'min' and 'max' are of different kinds: one is a text, the other a number")
+        if self.min > self.max:  # type: ignore[operator]  # both texts or both numbers, by the line above
+            raise problem(f"'min' ({self.min}) is larger than 'max' ({self.max})")
+        return self
+
+
+class InSetCheck(Part):
+    column: ColumnName = Field(description="The column to look at. Nulls pass.", examples=["city"])
+    values: Annotated[tuple[Bound, ...], Field(min_length=1)] = Field(
+        description="The values that pass.", examples=[["berlin", "paris"]]
+    )
+
+
+class RowCountCheck(Part):
+    min: Whole | None = Field(default=None, description="The fewest rows that pass.", examples=[1000])
+    max: Whole | None = Field(default=None, description="The most rows that pass.", examples=[1000000])
+    change: Ratio | None = Field(
+        default=None,
+        description="The largest share by which the number of rows may differ from the current version's, up or down.",
+        examples=["20%"],
+    )
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> RowCountCheck:
+        if self.min is None and self.max is None and self.change is None:
+            raise problem("'row_count' needs at least one of 'min', 'max' and 'change'")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise problem(f"'min' ({self.min}) is larger than 'max' ({self.max})")
+        return self
+
+
+class CheckEntry(Choice):
+    """One check of the staged rows, before anything is loaded."""
+
+    model_config = ConfigDict(extra="allow")
+    noun = "check"
+    beside = frozenset({"severity"})
+
+    not_null: Columns = optional("No nulls in any of these columns.", ["id", "name"])
+    unique: Columns = optional("No two rows have the same values in these columns together.", ["id"])
+    between: BetweenCheck = optional(
+        "Values lie between two bounds, both included.", {"column": "age", "min": 0, "max": 150}
+    )
+    in_set: InSetCheck = optional("Values are among those listed.", {"column": "city", "values": ["berlin", "paris"]})
+    row_count: RowCountCheck = optional("The number of rows is as expected.", {"min": 1000, "change": "20%"})
+    severity: model.Severity = Field(
+        default=model.Severity.BLOCK, description="What a failure does: `block` stops the publish, `warn` is only told."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Too many checks in one, an unknown check, or wrong arguments of an expectation."""
+        yield from super().problems()
+        for name, arguments in (self.model_extra or {}).items():
+            if name not in expectations():
+                yield Problem((name,), expectation.unknown(name, self.names()), on_key=True)
+            elif not isinstance(arguments, dict):
+                yield Problem((name,), f"expected a mapping with the arguments of {name}")
+            else:
+                yield from expectation.problems(name, arguments)
+
+    def check(self) -> model.Check:
+        """The check as the gate takes it."""
+        match self.one:
+            case "not_null":
+                return model.NotNull(self.not_null, self.severity)
+            case "unique":
+                return model.Unique(self.unique, self.severity)
+            case "between":
+                return model.Between(self.between.column, self.between.min, self.between.max, self.severity)
+            case "in_set":
+                return model.InSet(self.in_set.column, self.in_set.values, self.severity)
+            case "row_count":
+                count = self.row_count
+                return model.RowCount(count.min, count.max, count.change, self.severity)
+            case name:
+                return model.Expectation(name, (self.model_extra or {})[name], self.severity)
