@@ -57,7 +57,8 @@ def validate(
                 found.append({"file": str(path), "valid": False, "asset": None, "errors": lines})
                 if not as_json:
                     tell(error)
-        show(found, as_json, lambda: [results.print(f"{f['file']}: valid") for f in found if f["valid"]] and None)
+        valid = [f["file"] for f in found if f["valid"]]
+        show(found, as_json, lambda: results.print("\n".join(f"{file}: valid" for file in valid)) if valid else None)
         if failed is not None:
             raise typer.Exit(SpecError.exit_code)
 

@@ -12,10 +12,13 @@ from functools import cache
 from pathlib import Path
 
 from millrace.errors import ConfigError
+from millrace.jobs import class_sharing
 
 JAVA_VERSION = 17
 GATEWAY_CLASS = "org.apache.spark.api.python.PythonGatewayServer"
 DEFAULT_DRIVER_MEMORY = "2g"
+
+_LOGGING = Path(__file__).with_name("log4j2.properties")
 
 #: What Spark's own launcher opens on JDK 17 (org.apache.spark.launcher.JavaModuleOptions).
 _OPENS = (
@@ -85,17 +88,23 @@ def extra_jars() -> list[Path]:
     return found
 
 
+def spark_jars() -> list[Path]:
+    """Spark's own jars, in a fixed order."""
+    return sorted((spark_home() / "jars").glob("*.jar"))
+
+
 def command(conf: Mapping[str, str]) -> list[str]:
     """The whole command line for a local driver."""
-    jars = sorted((spark_home() / "jars").glob("*.jar"))
-    class_path = [str(spark_home() / "conf"), *map(str, jars), conf.get("spark.driver.extraClassPath", "")]
+    jars = spark_jars()
+    class_path = [*map(str, jars), conf.get("spark.driver.extraClassPath", "")]
     return [
         str(java()),
+        *class_sharing.flags(java(), jars),
         "-XX:+IgnoreUnrecognizedVMOptions",
-        "--add-modules=jdk.incubator.vector",
         *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENS),
         "-Djdk.reflect.useDirectMethodHandle=false",
         "-Dio.netty.tryReflectionSetAccessible=true",
+        f"-Dlog4j2.configurationFile={_LOGGING}",
         f"-Xmx{conf.get('spark.driver.memory', DEFAULT_DRIVER_MEMORY)}",
         "-cp",
         ":".join(filter(None, class_path)),

@@ -7,6 +7,7 @@ and with a class-data-sharing archive when there is one (JEP 350). Other masters
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import struct
 import subprocess
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 60.0
 _GATEWAY_BYTES = 9
 
 _ALWAYS: Mapping[str, str] = {
@@ -41,7 +43,10 @@ _LOCAL: Mapping[str, str] = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.catalogImplementation": "in-memory",
     "spark.sql.shuffle.partitions": "8",
+    "spark.executor.heartbeatInterval": "1s",
 }
+
+_jvms: list[subprocess.Popen[bytes]] = []
 
 
 class SessionHolder:
@@ -118,15 +123,14 @@ def spark_session(settings: Settings, app_name: str = "millrace", channels: int 
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
+    threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()  # while the JVM starts
     conf = configuration(settings, channels)
     if settings.spark_master.startswith("local") and SparkContext._gateway is None:
         _start_jvm(conf)
     builder = SparkSession.builder.appName(app_name)
     for name, value in conf.items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel(conf.get("millrace.log.level", "ERROR"))
-    return session
+    return builder.getOrCreate()
 
 
 def configuration(settings: Settings, channels: int) -> dict[str, str]:
@@ -150,7 +154,12 @@ def _start_jvm(conf: Mapping[str, str]) -> None:
     process = subprocess.Popen(
         jvm.command(conf),
         stdin=subprocess.PIPE,
-        env={**os.environ, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(answer), "SPARK_HOME": str(jvm.spark_home())},
+        env={
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            **os.environ,
+            "_PYSPARK_DRIVER_CONN_INFO_PATH": str(answer),
+            "SPARK_HOME": str(jvm.spark_home()),
+        },
         start_new_session=True,  # Ctrl-C is ours to handle
     )
     try:
@@ -159,7 +168,8 @@ def _start_jvm(conf: Mapping[str, str]) -> None:
         answer.unlink(missing_ok=True)
         folder.rmdir()
     os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"] = str(port), secret
-    atexit.register(_end, process)
+    _jvms.append(process)
+    atexit.register(end_jvm)
 
 
 def _read_gateway(process: subprocess.Popen[bytes], answer: Path) -> tuple[int, str]:
@@ -179,9 +189,17 @@ def _read_gateway(process: subprocess.Popen[bytes], answer: Path) -> tuple[int, 
     return port, data[8 : 8 + length].decode()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None and process.poll() is None:
-        process.stdin.close()
+def end_jvm() -> None:
+    """End the JVM that this process has started, if any, and wait for it."""
+    while _jvms:
+        process = _jvms.pop()
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _own_address() -> str:
