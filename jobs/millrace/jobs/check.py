@@ -28,7 +28,7 @@ def check(context: RunContext) -> Stats:
     version = context.catalog.versions.create(
         context.run_id,
         columns_of(frame.schema),
-        {t.name: {"connector": t.connector} for t in context.spec.targets},
+        {t.name: {"connector": t.connector, "options": t.options} for t in context.plan().targets},
         context.file("stage"),
     )
     warned = sum(not r.passed for r in results)
