@@ -238,3 +238,25 @@ class Target(ABC):
 
     @abstractmethod
     def close(self) -> None: ...
+
+
+class KeyReader(Protocol):
+    """Serving side of a store with lookups: follows the store's own pointer, one instance an asset and process.
+
+    Made as `Reader(options, connection, asset)` from `TargetRole.reader`; used from one asyncio loop. A reader sees the
+    version that was current when a call began, or a later one; never a mix, and never one that isn't published.
+    """
+
+    async def get(self, *key: Any) -> Mapping[str, Any] | None:
+        """The row with this key as column → Python value, or None. `key`: the key's columns, in the template's order.
+
+        Raises NotFound when the asset has no published version, TransientError when the store can't be reached.
+        """
+
+    async def multi_get(self, keys: Sequence[Sequence[Any]]) -> list[Mapping[str, Any] | None]:
+        """One answer for each key, all from one version."""
+
+    async def version(self) -> str | None:
+        """The id of the version that this reader answers from now."""
+
+    async def close(self) -> None: ...
