@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from millrace.connectors.base import DirtyRow, Loaded
 from millrace.connectors.channel import RefusedBatch, run_channel
 

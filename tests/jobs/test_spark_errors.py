@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from millrace.errors import MillraceError, RunFailed, SourceError, TargetError, TransientError
 from millrace.jobs.spark_errors import translate
 

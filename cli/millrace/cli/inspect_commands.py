@@ -126,7 +126,9 @@ def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool) -> N
     def person() -> None:
         results.print(f"{asset}: version {record.current_version or '— none published'}")
         names = ("run", "state", "step", "started", "seconds", "read", "loaded", "dirty", "version", "error")
-        table("", names, [[_run_row(r).get(n) for n in names] for r in runs], right=("seconds", "read", "loaded", "dirty"))
+        table(
+            "", names, [[_run_row(r).get(n) for n in names] for r in runs], right=("seconds", "read", "loaded", "dirty")
+        )
         if checks:
             table(f"checks of run {checks[0].run_id}", ("", "check", "observed", "expected"),
                   [("✓" if c.result.passed else "✗", c.result.description, c.result.observed, c.result.expected)

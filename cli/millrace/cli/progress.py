@@ -83,7 +83,7 @@ class ProgressDisplay:
 
 
 def _summary(step: str, stats: Mapping[str, Any]) -> str:
-    kind = step.split(":")[0]
+    kind = step.split(":", maxsplit=1)[0]
     match kind:
         case "plan":
             rows = stats.get("estimated_rows")

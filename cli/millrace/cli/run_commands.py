@@ -19,8 +19,9 @@ SHOWN_WIDTH = 60
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (plan, preview, run, test, rollback):
+    for command in (plan, preview, run, rollback):
         app.command()(command)
+    app.command(name="test")(test_in_isolation)
 
 
 def plan(path: SpecFile, as_json: Json = False) -> None:
@@ -66,7 +67,7 @@ def run(
         _run(spec, settings, wait, as_json, {})
 
 
-def test(path: SpecFile, as_json: Json = False) -> None:
+def test_in_isolation(path: SpecFile, as_json: Json = False) -> None:
     """Run a spec against its own `test` connections, from source to lookup, then take it all down again."""
     from millrace.jobs.trial import trial
 
@@ -93,7 +94,9 @@ def rollback(
             flip = flip_back(catalog, spec, targets_of(settings, spec), to, reason)
         previous = flip.previous.id if flip.previous else None
         data = {"asset": flip.asset, "version": flip.version.id, "previous": previous}
-        show(data, as_json, lambda: results.print(f"{flip.asset}: version {flip.version.id} is current, was {previous}"))
+        show(
+            data, as_json, lambda: results.print(f"{flip.asset}: version {flip.version.id} is current, was {previous}")
+        )
 
 
 def _run(spec: Spec, settings: Settings, wait: float, as_json: bool, connections: Mapping[str, str]) -> None:
@@ -113,7 +116,9 @@ def _show_report(report: Any, as_json: bool) -> None:
         "run": report.run_id,
         "asset": report.asset,
         "version": report.version,
-        "error": None if error is None else {"kind": type(error).__name__, "message": error.message, "hint": error.hint},
+        "error": None
+        if error is None
+        else {"kind": type(error).__name__, "message": error.message, "hint": error.hint},
         "statistics": report.statistics.to_json(),
     }
     show(data, as_json, lambda: _print_statistics(data))
@@ -178,5 +183,3 @@ def _short(value: Any) -> str:
 
 def _seconds(value: float | None) -> str:
     return "—" if value is None else f"{value:.2f} s"
-
-

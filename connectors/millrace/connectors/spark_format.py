@@ -2,11 +2,13 @@
 
     from millrace.connectors.spark_format import register
     register(spark)
-    frame.write.format("millrace_redis").option("connection", "redis_online").option("asset", "users").option("key", "{id}").mode("append").save()
+    options = {"connection": "redis_online", "asset": "users", "key": "{id}"}
+    frame.write.format("millrace_redis").options(**options).mode("append").save()
 
-Options are those of the target in a spec, with lists and maps as JSON, plus `asset` (required), `version` (made from the
-clock by default) and `publish` (default true: the version becomes current when every task has committed). What is
-written is a version of its own; nothing of it is visible before the publish, and an aborted write leaves readers alone.
+Options are those of the target in a spec, with lists and maps as JSON, plus `asset` (required), `version` (made from
+the clock by default) and `publish` (default true: the version becomes current when every task has committed). What is
+written is a version of its own; nothing of it is visible before the publish, and an aborted write leaves readers
+alone.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ class VersionWriter(DataSourceArrowWriter):
         settings = {name: _value(text) for name, text in options.items() if name not in _OWN_OPTIONS}
         return cls(connector, settings, version, options.get("publish", "true").lower() == "true")
 
-    def write(self, iterator: Iterator[RecordBatch]) -> WriterCommitMessage:
+    def write(self, iterator: Iterator[RecordBatch]) -> WriterCommitMessage:  # type: ignore[override]  # as pyspark's own
         totals = run_channel(iterator, self._loader, _StrictGate())
         return _Committed(totals.rows, totals.dirty)
 

@@ -76,7 +76,9 @@ def _work(spark: SparkSession, folder: Path) -> None:
     """What runs do: text and Parquet, expressions, windows, aggregates, Arrow to Python and back, JDBC's classes."""
     (folder / "lines.txt").write_text("a\nb\n")
     lines = spark.read.text(str(folder / "lines.txt"))
-    frame = lines.selectExpr("value", "length(value) AS n", "current_timestamp() AS at", "cast(n AS decimal(20,2)) AS d")
+    frame = lines.selectExpr(
+        "value", "length(value) AS n", "current_timestamp() AS at", "cast(n AS decimal(20,2)) AS d"
+    )
     frame.createOrReplaceTempView("input")
     ranked = spark.sql("SELECT *, row_number() OVER (PARTITION BY n ORDER BY value) AS r FROM input WHERE n > 0")
     ranked.mapInArrow(_same, ranked.schema).write.mode("overwrite").parquet(str(folder / "stage"))

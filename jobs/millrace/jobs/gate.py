@@ -103,9 +103,7 @@ class GateServer:
     def open_step(self, step: str, limits: StepLimits) -> GateClient:
         """Start counting a step from nothing, and give the client that its tasks carry."""
         with self._lock:
-            self._steps[step] = _Step(
-                limits, RateBudget(limits.rows_per_second), RateBudget(limits.bytes_per_second)
-            )
+            self._steps[step] = _Step(limits, RateBudget(limits.rows_per_second), RateBudget(limits.bytes_per_second))
         return GateClient(self._address, self._key, step)
 
     def stop(self, reason: str) -> None:

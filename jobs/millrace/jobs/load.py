@@ -83,7 +83,7 @@ def verify(context: RunContext, name: str) -> Stats:
     if not loaded.rows_loaded <= found <= loaded.rows_loaded + loaded.rows_dirty:
         raise VerifyFailed(
             f"{doing}: {loaded.rows_loaded:,} rows were loaded, but the store holds {found:,}",
-            hint="something else writes to or evicts from this store (maxmemory-policy, TTL, another job); then run again",
+            hint="see what else writes to or evicts from this store (maxmemory-policy, TTL, another job); then run again",
         )
     if wrong:
         shown = "\n    ".join(wrong[:SHOWN_MISMATCHES])

@@ -108,7 +108,13 @@ def _erase_in(context: RunContext, record: VersionRecord, name: str) -> None:
 def _delete_stale_stages(context: RunContext) -> None:
     """Stages of ended runs of this asset whose version is gone, or that never got one."""
     asset = context.spec.asset
-    states = (VersionState.LOADING, VersionState.LOADED, VersionState.CURRENT, VersionState.RETIRED, VersionState.ROLLED_BACK)
+    states = (
+        VersionState.LOADING,
+        VersionState.LOADED,
+        VersionState.CURRENT,
+        VersionState.RETIRED,
+        VersionState.ROLLED_BACK,
+    )
     kept = {v.run_id for v in context.catalog.versions.list(asset, states) if v.erased_at is None}
     for run_id in context.storage.names(context.storage.path(asset)):
         if run_id not in kept and run_id != context.run_id:

@@ -107,7 +107,9 @@ def _begin(spec: Spec, catalog: Catalog, request: RunRequest, observer: Observer
         same = dead.spec_digest == spec.digest and dead.window_start == request.window.start and dead.plan is not None
         if same and new is None:
             new = catalog.runs.resume(dead.id)
-            observer.note(f"run {dead.id} was interrupted in step '{dead.step}' and goes on from there, with its own plan")
+            observer.note(
+                f"run {dead.id} was interrupted in step '{dead.step}' and goes on from there, with its own plan"
+            )
         else:
             _close_dead(catalog, dead)
     if new is None:

@@ -212,5 +212,3 @@ def _own_address() -> str:
             "this host's own address can't be found, so executors could not reach the driver",
             hint="set spark.driver.host in MILLRACE_SPARK_CONF",
         ) from error
-
-

@@ -25,8 +25,8 @@ _KNOWN: Sequence[_Known] = (
     _Known(
         r"No space left on device|ENOSPC|Disk quota exceeded",
         RunFailed,
-        "free space on the disk of MILLRACE_WORK_DIR (or of spark.local.dir), or set it to a larger one; then run again: "
-        "readers still have the version that they had",
+        "free space on the disk of MILLRACE_WORK_DIR (or of spark.local.dir), or name a larger one; then run again: readers "
+        "still have the version that they had",
     ),
     _Known(
         r"DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW|CAST_INVALID_INPUT|CAST_OVERFLOW|NUMERIC_VALUE_OUT_OF_RANGE|CANNOT_PARSE_TIMESTAMP",
@@ -40,15 +40,24 @@ _KNOWN: Sequence[_Known] = (
         "correct the expression in the spec's transform; `millrace preview` shows the columns that it sees",
     ),
     _Known(
-        r"Communications link failure|CommunicationsException|Connection refused|Connection reset|SocketTimeoutException"
-        r"|Lost connection|server has gone away|Too many connections",
+        r"Communications link failure|CommunicationsException|Connection refused|Connection reset"
+        r"|SocketTimeoutException|Lost connection|server has gone away|Too many connections",
         TransientError,
         "see whether the server is up and reachable from the executors; the step is tried again by itself",
     ),
     _Known(r"Access denied for user", SourceError, "correct user and password of the connection"),
-    _Known(r"Unknown column|doesn't exist|Unknown database|Unknown table", SourceError, "the source has changed since it was planned: run again to plan anew, and see the spec's columns"),
-    _Known(r"OutOfMemoryError|GC overhead limit|exit code 137|SIGKILL", TransientError, "give the driver and the workers more memory (MILLRACE_SPARK_CONF: spark.driver.memory), or lower limits.channels"),
-)  # fmt: skip
+    _Known(
+        r"Unknown column|doesn't exist|Unknown database|Unknown table",
+        SourceError,
+        "the source has changed since it was planned: run again to plan anew, and see the spec's columns",
+    ),
+    _Known(
+        r"OutOfMemoryError|GC overhead limit|exit code 137|SIGKILL",
+        TransientError,
+        "give the driver and the workers more memory (spark.driver.memory in MILLRACE_SPARK_CONF), or lower "
+        "limits.channels",
+    ),
+)
 
 
 def translate(error: BaseException, doing: str) -> MillraceError:

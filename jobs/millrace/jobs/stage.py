@@ -55,9 +55,7 @@ def stage(context: RunContext) -> Stats:
     for step in ("read", "cast"):
         catalog.dirty.clear(context.run_id, step)
     reading = gate.open_step("read", context.limits(expected_rows=plan.source.estimated_rows))
-    casting = gate.open_step(
-        "cast", context.limits(expected_rows=plan.source.estimated_rows, together_with=("read",))
-    )
+    casting = gate.open_step("cast", context.limits(expected_rows=plan.source.estimated_rows, together_with=("read",)))
     started = time.perf_counter()
     try:
         counters, measured = _write(context, plan, reading, casting)
@@ -87,7 +85,9 @@ def gate_verdict(context: RunContext, step: str, error: Exception) -> Exception:
 
 
 def dirty_hint(context: RunContext) -> str:
-    return f"look at them with `millrace dirty {context.spec.asset}`; mend the source, or raise limits.dirty in the spec"
+    return (
+        f"look at them with `millrace dirty {context.spec.asset}`; mend the source, or raise limits.dirty in the spec"
+    )
 
 
 def staged_columns(context: RunContext, plan: RunPlan) -> tuple[Column, ...]:
@@ -150,9 +150,7 @@ def _sizes(read: SourceRead, plan: RunPlan) -> list[SparkColumn]:
     return [f.sum(lengths).alias("bytes")]
 
 
-def _count(
-    context: RunContext, counters: Sequence[StepCounter], measured: Any, seconds: float
-) -> SourceStatistics:
+def _count(context: RunContext, counters: Sequence[StepCounter], measured: Any, seconds: float) -> SourceStatistics:
     reading, casting = context.gate.count("read"), context.gate.count("cast")
     seen = measured.get
     path = context.file("stage")
@@ -170,5 +168,3 @@ def _count(
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
-
-

@@ -74,5 +74,3 @@ class Stop:
         if isinstance(raised, KeyboardInterrupt):
             return Cancelled("the run was cancelled", hint="run it again when you like: nothing was published")
         return raised if isinstance(raised, MillraceError) else RunFailed(str(raised))
-
-

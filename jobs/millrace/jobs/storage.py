@@ -1,7 +1,7 @@
 """Files of a run under the work directory: stages, samples. A local path is handled by Python, any other by Hadoop.
 
-    WORK_DIR/<asset>/<run id>/stage/*.parquet          the stage
-    WORK_DIR/<asset>/<run id>/samples/<target>.arrow   rows that verify reads back
+WORK_DIR/<asset>/<run id>/stage/*.parquet          the stage
+WORK_DIR/<asset>/<run id>/samples/<target>.arrow   rows that verify reads back
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`millrace test`: a whole run against a spec's own test connections, in a catalog of its own, taken down afterwards."""
+"""`millrace test`: a whole run against a spec's own test connections, in its own catalog, taken down afterwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def trial(spec: Spec, settings: Settings, observer: Observer, session: SessionHo
     session = session or SessionHolder(settings, f"millrace test {spec.asset}", spec.limits.channels)
     with tempfile.TemporaryDirectory(prefix="millrace-test-") as folder:
         home = Path(folder)
-        own = replace(settings, home=settings.home, catalog_url=f"sqlite:///{home / 'catalog.db'}", work_dir=f"{home}/work")
+        own = replace(
+            settings, home=settings.home, catalog_url=f"sqlite:///{home / 'catalog.db'}", work_dir=f"{home}/work"
+        )
         with Catalog.open(own.catalog_url) as catalog:
             request = runner.RunRequest(trigger="test", connections=renamed)
             try:

@@ -1,0 +1,77 @@
+"""The library's asynchronous client: one for a process, with one reader for each API that was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from millrace.catalog import Catalog
+from millrace.connectors.base import KeyReader
+from millrace.serving.plans import KvPlan, kv_plan
+from millrace.spec.settings import Settings
+
+Row = Mapping[str, Any]
+
+
+class AsyncKv:
+    """One KV API. Answers come from the version that is current when a call begins, or from a later one."""
+
+    def __init__(self, plan: KvPlan, reader: KeyReader) -> None:
+        self.plan = plan
+        self._reader = reader
+
+    async def get(self, *key: Any) -> Row | None:
+        """The row with this key as column → value, or None. `key`: the values of the key's columns, in their order.
+
+        Raises TransientError when the store can't be reached, and ValueError for a key of the wrong shape or type.
+        """
+        return await self._reader.get(*key)
+
+    async def multi_get(self, keys: Sequence[Any]) -> list[Row | None]:
+        """One answer for each key, in order, all from one version. A key is a value, or a tuple for a composite key."""
+        return await self._reader.multi_get([key if isinstance(key, tuple) else (key,) for key in keys])
+
+    async def version(self) -> str | None:
+        """The id of the version that answers now."""
+        return await self._reader.version()
+
+
+class AsyncClient:
+    """Opens APIs by name. Use as an async context manager, from one event loop."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings.from_env()
+        self._apis: dict[str, AsyncKv] = {}
+        self._lock = asyncio.Lock()
+
+    async def kv(self, name: str) -> AsyncKv:
+        """The KV API of that name. The catalog is asked once for each name; after that, no request touches it.
+
+        Raises NotFound that lists the APIs there are.
+        """
+        async with self._lock:
+            found = self._apis.get(name)
+            if found is None:
+                plan = await asyncio.to_thread(self._catalog, lambda catalog: kv_plan(catalog, name))
+                found = self._apis[name] = AsyncKv(plan, plan.open(self._settings))
+            return found
+
+    async def close(self) -> None:
+        """Close every reader. A second call does nothing."""
+        apis, self._apis = self._apis, {}
+        for api in apis.values():
+            await api._reader.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _catalog(self, ask: Callable[[Catalog], KvPlan]) -> KvPlan:
+        with Catalog.open(self._settings.catalog_url) as catalog:
+            return ask(catalog)
