@@ -31,7 +31,7 @@ def test_an_error_of_ours_comes_back_from_a_worker_as_itself() -> None:
         ("java.io.IOException: No space left on device", RunFailed, "free space"),
         ("x\nCaused by: com.mysql.cj.jdbc.exceptions.CommunicationsException: Communications link failure",
          TransientError, "server is up"),
-        ("Caused by: java.sql.SQLException: Access denied for user 'a'@'b' (using password: YES)", SourceError, "password"),
+        ("Caused by: java.sql.SQLException: Access denied for user 'a'@'b'", SourceError, "password"),
         ("[DIVIDE_BY_ZERO] Division by zero. Use `try_divide`", RunFailed, "try_divide"),
         ("[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column `agee` cannot be resolved", RunFailed, "millrace preview"),
     ],

@@ -21,7 +21,7 @@ SHOWN_WIDTH = 60
 def add_to(app: typer.Typer) -> None:
     for command in (plan, preview, run, rollback):
         app.command()(command)
-    app.command(name="test")(test_in_isolation)
+    app.command(name="test")(trial_run)
 
 
 def plan(path: SpecFile, as_json: Json = False) -> None:
@@ -67,7 +67,7 @@ def run(
         _run(spec, settings, wait, as_json, {})
 
 
-def test_in_isolation(path: SpecFile, as_json: Json = False) -> None:
+def trial_run(path: SpecFile, as_json: Json = False) -> None:
     """Run a spec against its own `test` connections, from source to lookup, then take it all down again."""
     from millrace.jobs.trial import trial
 

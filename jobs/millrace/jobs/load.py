@@ -83,7 +83,7 @@ def verify(context: RunContext, name: str) -> Stats:
     if not loaded.rows_loaded <= found <= loaded.rows_loaded + loaded.rows_dirty:
         raise VerifyFailed(
             f"{doing}: {loaded.rows_loaded:,} rows were loaded, but the store holds {found:,}",
-            hint="see what else writes to or evicts from this store (maxmemory-policy, TTL, another job); then run again",
+            hint="see what else writes to or evicts from this store (maxmemory-policy, TTL, a job); then run again",
         )
     if wrong:
         shown = "\n    ".join(wrong[:SHOWN_MISMATCHES])
@@ -96,17 +96,13 @@ def verify(context: RunContext, name: str) -> Stats:
 
 def stage_frame(context: RunContext) -> DataFrame:
     """The stage, split into as many tasks as the spec has channels, or fewer."""
-    spark = context.spark()
-    frame = spark.read.parquet(context.file("stage"))
-    channels = context.plan().channels
-    return frame.coalesce(channels) if frame.rdd.getNumPartitions() > channels else frame
+    return context.spark().read.parquet(context.file("stage")).coalesce(context.plan().channels)
 
 
 def run_over_keys(frame: DataFrame, target: Target, task: BatchTask) -> int:
     """Run a batch task over the key columns of a stage, in Spark; the sum of its answers."""
     keys = frame.select(*["`" + name.replace("`", "``") + "`" for name in target.key_columns])
-    counted = keys.mapInArrow(_task(task), "found bigint").groupBy().sum("found").collect()
-    return int(counted[0][0] or 0)
+    return sum(int(row.found) for row in keys.mapInArrow(_task(task), "found bigint").collect())
 
 
 def _run_channels(frame: DataFrame, loader: Loader, gate: GateClient) -> tuple[TargetStatistics, bytes]:

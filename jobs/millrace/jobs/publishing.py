@@ -7,6 +7,7 @@ crash leaves in between is rolled forward by whoever comes next (`roll_forward`)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from millrace.catalog import ApiDefinition, Catalog, Flip, Lease, Publication, VersionRecord, VersionState
 from millrace.connectors.base import Target
@@ -14,9 +15,31 @@ from millrace.errors import MillraceError
 from millrace.jobs.context import RunContext, Stats, store_version
 from millrace.jobs.load import run_over_keys
 from millrace.jobs.spark_errors import translate
+from millrace.jobs.storage import Storage
 from millrace.spec import Spec
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 TargetOf = Callable[[str], Target]
+
+
+class Workplace(Protocol):
+    """What erasing a version needs; a `RunContext` is one."""
+
+    @property
+    def spec(self) -> Spec: ...
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def storage(self) -> Storage: ...
+
+    @property
+    def spark(self) -> Callable[[], SparkSession]: ...
+
+    def target(self, name: str) -> Target: ...
 
 
 def publish(context: RunContext, lease: Lease) -> Stats:
@@ -78,26 +101,31 @@ def retire(context: RunContext) -> Stats:
     return {"retired": retired, "failed": failed}
 
 
-def erase(context: RunContext, record: VersionRecord) -> None:
+def erase(place: Workplace, record: VersionRecord) -> None:
     """Take a version out of every target it was loaded into, then its stage; safe to repeat after a crash."""
-    catalog = context.catalog
+    catalog = place.catalog
     catalog.versions.erase_started(record.id)
-    known = {t.name for t in context.spec.targets}
-    for name in record.targets:
-        if name in known:  # a target that has left the spec keeps its last data: its connection is no longer known
-            _erase_in(context, record, name)
-    context.storage.delete(_run_folder(context, record.run_id))
+    erase_in_stores(place, record)
+    place.storage.delete(place.storage.path(record.asset, record.run_id))
     catalog.versions.erase_finished(record.id)
 
 
-def _erase_in(context: RunContext, record: VersionRecord, name: str) -> None:
+def erase_in_stores(place: Workplace, record: VersionRecord) -> None:
+    """Take a version out of the stores alone, whatever the catalog says of it."""
+    known = {t.name for t in place.spec.targets}
+    for name in record.targets:
+        if name in known:  # a target that has left the spec keeps its last data: its connection is no longer known
+            _erase_in(place, record, name)
+
+
+def _erase_in(place: Workplace, record: VersionRecord, name: str) -> None:
     version = store_version(record)
-    target = context.target(name)
+    target = place.target(name)
     try:
         eraser = target.eraser(version)
-        staged = context.storage.path(record.asset, record.run_id, "stage")
-        if eraser is not None and context.storage.exists(staged):
-            run_over_keys(context.spark().read.parquet(staged), target, eraser)
+        staged = place.storage.path(record.asset, record.run_id, "stage")
+        if eraser is not None and place.storage.exists(staged):
+            run_over_keys(place.spark().read.parquet(staged), target, eraser)
         target.drop(version)
     except Exception as error:
         raise translate(error, f"erasing version {record.id} of {record.asset} in {name}") from error
@@ -119,10 +147,6 @@ def _delete_stale_stages(context: RunContext) -> None:
     for run_id in context.storage.names(context.storage.path(asset)):
         if run_id not in kept and run_id != context.run_id:
             context.storage.delete(context.storage.path(asset, run_id))
-
-
-def _run_folder(context: RunContext, run_id: str) -> str:
-    return context.storage.path(context.spec.asset, run_id)
 
 
 def api_definitions(spec: Spec) -> tuple[ApiDefinition, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from millrace.catalog import Catalog, Lease, NewRun, Registration, RunError, RunRecord, RunState
 from millrace.connectors.base import PlanRequest, Window
@@ -30,6 +31,7 @@ LEASE_S = 30.0
 HEARTBEAT_S = 5.0
 RETRY_WAITS_S = (1.0, 5.0, 15.0)
 WAIT_POLL_S = 1.0
+RESUME_WITHIN = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,7 @@ def _begin(spec: Spec, catalog: Catalog, request: RunRequest, observer: Observer
     """The run to do and its lease: a dead run of the same spec is resumed, other dead ones are closed."""
     new: RunRecord | None = None
     for dead in (r for r in catalog.runs.gone(LEASE_S) if r.asset == spec.asset):
-        same = dead.spec_digest == spec.digest and dead.window_start == request.window.start and dead.plan is not None
-        if same and new is None:
+        if new is None and _can_go_on(dead, spec, request):
             new = catalog.runs.resume(dead.id)
             observer.note(
                 f"run {dead.id} was interrupted in step '{dead.step}' and goes on from there, with its own plan"
@@ -131,12 +132,25 @@ def _begin(spec: Spec, catalog: Catalog, request: RunRequest, observer: Observer
         raise
 
 
-def _close_dead(catalog: Catalog, dead: RunRecord) -> None:
-    if dead.version_id is not None and dead.published_at is None:
-        catalog.versions.reject(dead.version_id, "its run was interrupted")
-    catalog.runs.finish(
-        dead.id, RunState.FAILED, error=RunError("Interrupted", f"the process {dead.pid} on {dead.host} ended")
+def _can_go_on(dead: RunRecord, spec: Spec, request: RunRequest) -> bool:
+    """Whether a dead run is still what this request asks for, and recent enough that its plan is worth keeping."""
+    return (
+        dead.plan is not None
+        and dead.published_at is None
+        and dead.spec_digest == spec.digest
+        and (dead.window_start, dead.window_end) == (request.window.start, request.window.end)
+        and datetime.now(UTC) - dead.started_at < RESUME_WITHIN
     )
+
+
+def _close_dead(catalog: Catalog, dead: RunRecord) -> None:
+    if dead.published_at is not None:
+        catalog.runs.finish(dead.id, RunState.SUCCEEDED)
+        return
+    if dead.version_id is not None:
+        catalog.versions.reject(dead.version_id, "its run was interrupted")
+    error = RunError("Interrupted", f"process {dead.pid} on {dead.host} ended in step '{dead.step}'")
+    catalog.runs.finish(dead.id, RunState.FAILED, error=error)
 
 
 def _acquire(catalog: Catalog, asset: str, run_id: str, wait_s: float, observer: Observer) -> Lease:
@@ -202,18 +216,19 @@ def _window(record: RunRecord) -> Window:
 
 
 def _side_by_side(context: RunContext, steps: Mapping[str, Callable[[RunContext], Stats]], stop: Stop) -> None:
-    """Do the steps of a group at once. The first failure stops the others' tasks before it is raised."""
-    if len(steps) <= 1:
-        for name, step in steps.items():
-            _with_retries(context, name, step, stop)
+    """Do the steps of a group at once. The first failure stops the others' tasks before it is raised.
+
+    Steps never run in the main thread: an interrupt there must not cut a call to the JVM in two.
+    """
+    if not steps:
         return
     with ThreadPoolExecutor(len(steps), thread_name_prefix="millrace-step") as pool:
         futures = [pool.submit(_with_retries, context, name, step, stop) for name, step in steps.items()]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            failed = next((f for f in done if f.exception()), None)
-            if failed is not None:
-                stop.now(f"step failed beside this one: {failed.exception()}", because=failed.exception())
+            failed = next((f.exception() for f in done if f.exception()), None)
+            if failed is not None and len(steps) > 1:
+                stop.now("a step beside this one has failed", because=failed)
         except KeyboardInterrupt:
             stop.now("cancelled")
             raise

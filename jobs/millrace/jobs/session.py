@@ -31,6 +31,7 @@ _GATEWAY_BYTES = 9
 
 _ALWAYS: Mapping[str, str] = {
     "spark.sql.ansi.enabled": "true",
+    "spark.scheduler.mode": "FAIR",  # targets are loaded side by side
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "32768",
     "spark.sql.parquet.compression.codec": "zstd",

@@ -25,8 +25,8 @@ _KNOWN: Sequence[_Known] = (
     _Known(
         r"No space left on device|ENOSPC|Disk quota exceeded",
         RunFailed,
-        "free space on the disk of MILLRACE_WORK_DIR (or of spark.local.dir), or name a larger one; then run again: readers "
-        "still have the version that they had",
+        "free space on the disk of MILLRACE_WORK_DIR (or of spark.local.dir), or name a larger one; then run again: "
+        "readers still have the version that they had",
     ),
     _Known(
         r"DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW|CAST_INVALID_INPUT|CAST_OVERFLOW|NUMERIC_VALUE_OUT_OF_RANGE|CANNOT_PARSE_TIMESTAMP",

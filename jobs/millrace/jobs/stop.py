@@ -13,6 +13,9 @@ from millrace.jobs.session import SessionHolder
 from millrace.spec import Spec
 
 
+_AFTER_CANCEL = "run it again when you like: readers have the version that they had"
+
+
 class Stop:
     """Stops a run's tasks and Spark jobs, whatever the cause, and remembers the cause. A context manager of one run."""
 
@@ -50,8 +53,9 @@ class Stop:
         if self.stopped.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt  # asked twice: don't wait for the clean-up
         name = signal.Signals(number).name
-        error = Cancelled(f"the run was cancelled by {name}", hint="run it again when you like: nothing was published")
-        threading.Thread(target=self.now, args=(f"cancelled by {name}",), kwargs={"because": error}).start()
+        self._cause = self._cause or Cancelled(f"the run was cancelled by {name}", hint=_AFTER_CANCEL)
+        self.stopped.set()
+        threading.Thread(target=self.now, args=(f"cancelled by {name}",), daemon=True).start()
         raise KeyboardInterrupt
 
     def now(self, reason: str, because: BaseException | None = None) -> None:
@@ -72,5 +76,5 @@ class Stop:
         if isinstance(self._cause, MillraceError):
             return self._cause
         if isinstance(raised, KeyboardInterrupt):
-            return Cancelled("the run was cancelled", hint="run it again when you like: nothing was published")
+            return Cancelled("the run was cancelled", hint=_AFTER_CANCEL)
         return raised if isinstance(raised, MillraceError) else RunFailed(str(raised))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from millrace.catalog import Catalog
 from millrace.connectors.base import Target
-from millrace.errors import ConfigError, MillraceError
-from millrace.jobs import runner
-from millrace.jobs.context import Observer, connections_of, open_target, store_version
+from millrace.errors import ConfigError
+from millrace.jobs import publishing, runner
+from millrace.jobs.context import Observer, connections_of, open_target
 from millrace.jobs.session import SessionHolder
+from millrace.jobs.storage import Storage, storage
 from millrace.spec import Spec
 from millrace.spec.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 TRIAL_SUFFIX = "__test"
 
@@ -29,20 +33,34 @@ def trial(spec: Spec, settings: Settings, observer: Observer, session: SessionHo
     isolated = replace(spec, asset=spec.asset + TRIAL_SUFFIX, apis=())
     session = session or SessionHolder(settings, f"millrace test {spec.asset}", spec.limits.channels)
     with tempfile.TemporaryDirectory(prefix="millrace-test-") as folder:
-        home = Path(folder)
-        own = replace(
-            settings, home=settings.home, catalog_url=f"sqlite:///{home / 'catalog.db'}", work_dir=f"{home}/work"
-        )
+        own = replace(settings, catalog_url=f"sqlite:///{folder}/catalog.db", work_dir=f"{folder}/work")
         with Catalog.open(own.catalog_url) as catalog:
-            request = runner.RunRequest(trigger="test", connections=renamed)
+            place = _Place(isolated, catalog, storage(own.work_dir, session.get), session.get, own, renamed)
             try:
+                request = runner.RunRequest(trigger="test", connections=renamed)
                 return runner.run(isolated, own, catalog, session, request, observer)
             finally:
-                _tear_down(catalog, isolated, lambda name: open_target(isolated, name, connections_of(own, renamed)))
+                _tear_down(place)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a trial's versions are erased; see `publishing.Workplace`."""
+
+    spec: Spec
+    catalog: Catalog
+    storage: Storage
+    spark: Callable[[], SparkSession]
+    settings: Settings
+    renamed: Mapping[str, str]
+
+    def target(self, name: str) -> Target:
+        return open_target(self.spec, name, connections_of(self.settings, self.renamed))
 
 
 def _refuse_production(spec: Spec) -> None:
-    used = [getattr(entry.options, "connection", None) for entry in (spec.source, *spec.targets)]
+    options = [spec.source.options, *(target.options for target in spec.targets)]
+    used = [getattr(one, "connection", None) for one in options]
     missing = sorted({name for name in used if name and name not in spec.test.connections})
     if missing:
         raise ConfigError(
@@ -51,17 +69,15 @@ def _refuse_production(spec: Spec) -> None:
         )
 
 
-def _tear_down(catalog: Catalog, spec: Spec, target_of: Callable[[str], Target]) -> None:
-    asset = catalog.assets.find(spec.asset)
-    if asset is None:
-        return
-    for entry in spec.targets:
-        target = target_of(entry.name)
+def _tear_down(place: _Place) -> None:
+    """Take the pointer away, then every version that the trial has left in a store."""
+    asset = place.spec.asset
+    for entry in place.spec.targets:
+        target = place.target(entry.name)
         try:
-            target.unpublish(spec.asset)
-            for record in catalog.versions.list(spec.asset):
-                target.drop(store_version(record))
-        except MillraceError as error:
-            raise type(error)(f"clearing away the test of {spec.asset} in {entry.name}: {error.message}") from error
+            target.unpublish(asset)
         finally:
             target.close()
+    for record in place.catalog.versions.list(asset):
+        if record.erased_at is None:
+            publishing.erase_in_stores(place, record)
