@@ -36,7 +36,7 @@ def init(
     with exits():
         if path.exists() and not force:
             raise ConfigError(f"{path} is there already", hint="name another file, or overwrite it with --force")
-        path.write_text(starter_spec(source, target, asset=path.stem.replace("-", "_").lower()), encoding="utf-8")
+        path.write_text(starter_spec(path.stem.replace("-", "_").lower(), source, target), encoding="utf-8")
         messages.print(f"wrote {path}; next: `millrace validate {path}`")
 
 

@@ -12,7 +12,6 @@ from millrace.jobs.gate import GateServer
 from millrace.jobs.session import SessionHolder
 from millrace.spec import Spec
 
-
 _AFTER_CANCEL = "run it again when you like: readers have the version that they had"
 
 
