@@ -58,9 +58,10 @@ def parse(text: str) -> Address:
             f"the catalog's URL {_shown(url)} names no {'file' if backend == 'sqlite' else 'database'}",
             hint=f"MILLRACE_CATALOG is e.g. {_FORMS}; the processes of a run share it, so it can't be in memory",
         )
+    shown = _shown(url)
     if backend in {"mysql", "mariadb"}:
         url = url.update_query_dict({"charset": "utf8mb4"})
-    return Address(url, _shown(url))
+    return Address(url, shown)
 
 
 def _shown(url: URL) -> str:

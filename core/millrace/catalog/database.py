@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,18 @@ _LOCK_WAIT_S = 10
 _CONNECT_WAIT_S = 10
 _ANSWER_WAIT_S = 60
 _IDLE_IN_TRANSACTION_S = 120  # a server hangs up on a process that stopped in the middle of a write
+
+_POSTGRES_OPTIONS = {"connect_timeout": _CONNECT_WAIT_S, "tcp_user_timeout": _ANSWER_WAIT_S * 1000}
+_POSTGRES_LIMITS = text(
+    f"select set_config('lock_timeout', '{_LOCK_WAIT_S}s', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{_IDLE_IN_TRANSACTION_S}s', true)"
+)
+_MYSQL_OPTIONS = {
+    "connect_timeout": _CONNECT_WAIT_S,
+    "read_timeout": _ANSWER_WAIT_S,
+    "write_timeout": _ANSWER_WAIT_S,
+    "init_command": f"SET SESSION wait_timeout={_IDLE_IN_TRANSACTION_S}, innodb_lock_wait_timeout={_LOCK_WAIT_S}",
+}
 
 
 class Database:
@@ -93,34 +105,17 @@ class _Attempt:
             return result
 
 
-_POSTGRES_LIMITS = text(
-    f"select set_config('lock_timeout', '{_LOCK_WAIT_S}s', true),"
-    f" set_config('idle_in_transaction_session_timeout', '{_IDLE_IN_TRANSACTION_S}s', true)"
-)
-
-
 def _engine(address: Address) -> Engine:
     try:
         if address.dialect == "sqlite":
             return _sqlite(address)
-        if address.dialect == "postgresql":
-            return create_engine(
-                address.url,
-                pool_pre_ping=True,
-                isolation_level="READ COMMITTED",
-                connect_args={"connect_timeout": _CONNECT_WAIT_S, "tcp_user_timeout": _ANSWER_WAIT_S * 1000},
-            )
-        limits = f"SET SESSION wait_timeout={_IDLE_IN_TRANSACTION_S}, innodb_lock_wait_timeout={_LOCK_WAIT_S}"
+        options = _POSTGRES_OPTIONS if address.dialect == "postgresql" else _MYSQL_OPTIONS
         return create_engine(
             address.url,
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
-            connect_args={
-                "connect_timeout": _CONNECT_WAIT_S,
-                "read_timeout": _ANSWER_WAIT_S,
-                "write_timeout": _ANSWER_WAIT_S,
-                "init_command": limits,
-            },
+            hide_parameters=True,
+            connect_args=_not_in_url(address, options),
         )
     except ModuleNotFoundError as error:
         raise ConfigError(
@@ -129,10 +124,16 @@ def _engine(address: Address) -> Engine:
         ) from error
 
 
+def _not_in_url(address: Address, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the URL says itself is not overruled."""
+    return {name: value for name, value in options.items() if name not in address.url.query}
+
+
 def _sqlite(address: Address) -> Engine:
     if address.file is not None:
         _make_folder(address.file.parent, address.shown)
-    engine = create_engine(address.url, connect_args={"timeout": _LOCK_WAIT_S})
+    connect_args = _not_in_url(address, {"timeout": _LOCK_WAIT_S})
+    engine = create_engine(address.url, hide_parameters=True, connect_args=connect_args)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection, Mapping
 from enum import Enum
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from millrace.errors import ConfigError, MillraceError, RunFailed, TransientError
 
@@ -54,12 +54,12 @@ _SQLITE: Mapping[Fault, Collection[object]] = {
 _HINTS = {
     Fault.BUSY: "run it again; if it stays so, a process that has stopped in the middle of a write holds the lock",
     Fault.LOST: "see whether the server runs and can be reached from here, then run it again",
-    Fault.FULL: "free some space (`millrace dirty --prune` drops old dirty records), then run it again",
+    Fault.FULL: "free some space there, then run it again",
     Fault.READ_ONLY: "give this user the right to write it and its folder, or set MILLRACE_CATALOG to another place",
     Fault.REFUSED: "check the path or the database's name, the user, the password and the rights in MILLRACE_CATALOG",
     Fault.DAMAGED: "set MILLRACE_CATALOG to another file, or bring this one back from a backup",
     Fault.FAILING: "see the system's log for a failing disk, a lost network file system or a quota that is used up",
-    Fault.OTHER: "the statement is not at fault if the schema was changed by hand; if it was not, report it",
+    Fault.OTHER: "if someone changed the catalog's tables by hand, bring them back from a backup; if not, please report this",
 }
 
 
@@ -69,13 +69,14 @@ def classify(error: DBAPIError) -> Fault:
     if isinstance(cause, sqlite3.Error):
         name = getattr(cause, "sqlite_errorname", "") or ""
         return _first(_SQLITE, name, "_".join(name.split("_")[:2]))
-    if hasattr(cause, "sqlstate"):
-        code = getattr(cause, "sqlstate", None) or _of_refused_connection(str(cause))
-        return _first(_POSTGRES, code, code[:2])
-    arguments = getattr(cause, "args", ())
-    number = arguments[0] if arguments else None
-    # pymysql raises InterfaceError(0, "") for a connection that it has closed itself.
-    return Fault.LOST if error.connection_invalidated or number == 0 else _first(_MYSQL, number)
+    number = next(iter(getattr(cause, "args", ())), None)
+    if isinstance(number, int):
+        # pymysql raises InterfaceError(0, "") for a connection that it has closed itself.
+        return Fault.LOST if error.connection_invalidated or number == 0 else _first(_MYSQL, number)
+    code = getattr(cause, "sqlstate", None)
+    if code is None and isinstance(error, OperationalError | InterfaceError):
+        code = _of_refused_connection(str(cause))
+    return _first(_POSTGRES, code, (code or "")[:2])
 
 
 def explain(error: DBAPIError, what: str, shown: str, *, committing: bool = False) -> MillraceError:

@@ -197,7 +197,7 @@ class Runs:
         }
         run_id = new_id(now)
         while not insert_if_absent(connection, schema.run, values | {"id": run_id}):
-            run_id = new_id(now)
+            run_id = new_id(self._clock())
         steps.declare(connection, run_id, new.steps)
         return run_id
 

@@ -163,7 +163,7 @@ class Versions:
     def _insert(self, connection: Connection, values: Mapping[str, Any]) -> VersionRecord:
         version_id = new_id(values["created_at"])
         while not insert_if_absent(connection, schema.version, {**values, "id": version_id}):
-            version_id = new_id(values["created_at"])
+            version_id = new_id(self._clock())
         statement = update(schema.run).where(schema.run.c.id == values["run_id"]).values(version_id=version_id)
         connection.execute(statement)
         return to_version(version_row(connection, version_id))
