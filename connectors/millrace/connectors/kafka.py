@@ -139,6 +139,7 @@ connector = Connector(
         implementation=None,
         incremental=True,
         formats=tuple(form.value for form in MessageFormat),
+        example={"schema": {"user_id": "bigint", "song": "string", "at": "timestamp"}},
     ),
     schemes=("kafka",),
 )

@@ -1,4 +1,4 @@
-"""Files of a data lake as a source: Parquet, ORC and CSV folders. Its options are known; this release can't run it yet."""
+"""A data lake's Parquet, ORC and CSV folders as a source. Its options are known; this release can't run it yet."""
 
 from __future__ import annotations
 

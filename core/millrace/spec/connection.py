@@ -69,8 +69,8 @@ def resolve(name: str, env: Mapping[str, str] | None = None, file: Path | str | 
     """The connection of this name; nothing is connected to.
 
     `env` is `os.environ` by default, `file` is `MILLRACE_CONNECTIONS` or `connections.yaml`. The name `embedded` needs
-    no declaration. Raises ConfigError, without any secret's value, when the name is nowhere (it lists every place looked
-    at, and the closest name there is) or when what is found is malformed.
+    no declaration. Raises ConfigError, without any secret's value, when the name is nowhere (it lists every place it
+    looked at, and the closest name there is) or when what is found is malformed.
     """
     env = os.environ if env is None else env
     if not _NAME.fullmatch(name):
@@ -216,16 +216,23 @@ def _plain(value: Any) -> str:
 
 def _read_file(path: Path, env: Mapping[str, str]) -> Mapping[str, Any]:
     """The connections that a file declares, `${VAR}` filled in; none when there is no such file."""
-    import yaml
+    from millrace.spec.document import Unreadable, read_document
 
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        document = read_document(path.read_bytes(), str(path), env)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"reading connections from {path}: {error}") from None
-    found = yaml.safe_load(text) or {}
-    return found if isinstance(found, dict) else {}
+    except OSError as error:
+        raise ConfigError(f"reading connections from {path}: {error.strerror or error}") from None
+    except Unreadable as error:
+        raise ConfigError(f"reading connections: {error}") from None
+    if document.problems:
+        raise ConfigError(f"reading connections: {document.diagnostics(document.problems)[0]}")
+    if document.data is None:
+        return {}
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"reading connections: {path}:1:1: expected a mapping of names to URLs")
+    return document.data
 
 
 def _missing(name: str, places: tuple[str, ...], path: Path, declared: tuple[str, ...]) -> ConfigError:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -58,6 +58,7 @@ class SourceRole:
     implementation: str | None
     incremental: bool = False
     formats: tuple[str, ...] = ()
+    example: Mapping[str, Any] = field(default_factory=dict)  # what a starter spec fills in besides required options
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class TargetRole:
     rollback: bool = True
     lookups: frozenset[str] = frozenset()  # of: get, multi_get, range, prefix
     queries: bool = False
+    example: Mapping[str, Any] = field(default_factory=dict)  # what a starter spec fills in besides required options
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,34 @@ class Connector:
 def connectors() -> Mapping[str, Connector]:
     """Every installed connector by name.
 
-    Raises ConfigError when two distributions announce the same name.
+    Raises ConfigError when one can't be imported, or when two distributions announce the same name.
     """
     found: dict[str, Connector] = {}
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        connector: Connector = point.load()
-        if connector.name in found:
+        connector = _load(point)
+        if found.setdefault(connector.name, connector) is not connector:
             raise ConfigError(
                 f"two installed distributions announce a connector '{connector.name}'",
                 hint=f"uninstall one of them; the second is {point.value}",
             )
-        found[connector.name] = connector
     return found
+
+
+def _load(point: EntryPoint) -> Connector:
+    owner = f", of {point.dist.name} {point.dist.version}" if point.dist is not None else ""
+    try:
+        connector = point.load()
+    except Exception as error:  # third-party code: whatever it raises, the message must say whose it is
+        raise ConfigError(
+            f"loading the connector '{point.name}' ({point.value}{owner}): {type(error).__name__}: {error}",
+            hint="repair or uninstall that distribution; every spec needs the list of connectors",
+        ) from error
+    if not isinstance(connector, Connector):
+        raise ConfigError(
+            f"the entry point '{point.name}' ({point.value}{owner}) is a {type(connector).__name__}, not a Connector",
+            hint="point it at the `Connector` value of the module",
+        )
+    return connector
 
 
 def implementation(path: str | None, what: str) -> Any:

@@ -8,7 +8,7 @@ Scalars are read by `scalars`. Everything that is wrong is collected; only broke
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 

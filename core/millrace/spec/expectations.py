@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from millrace.spec.diagnostics import Problem, closest, did_you_mean
+from millrace.spec.diagnostics import Problem, closest, did_you_mean, shown
 
 COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 """Arguments that name columns which must be there. (`column_set` may name columns that are only allowed.)"""
@@ -35,26 +35,29 @@ def expectations() -> Mapping[str, Signature]:
     return {name: Signature(tuple(s["required"]), tuple(s["optional"])) for name, s in found.items()}
 
 
-def problems(name: str, arguments: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the arguments of a known expectation; paths are relative to the check's entry."""
-    signature = expectations()[name]
+def expectation_problems(name: str, arguments: Any, builtin: Sequence[str]) -> Iterator[Problem]:
+    """What is wrong with a check that is none of the builtin ones; paths are relative to the check's entry."""
+    signature = expectations().get(name)
+    if signature is None:
+        yield Problem((name,), _unknown(name, builtin), on_key=True)
+        return
+    if not isinstance(arguments, dict):
+        yield Problem((name,), f"expected a mapping with the arguments of {name}: {', '.join(signature.arguments)}")
+        return
     for key in arguments:
         if key == "severity":
             yield Problem((name, key), "'severity' stands beside the check's name, not in its arguments", on_key=True)
         elif key not in signature.arguments:
-            message = f"unknown argument '{key}' of {name}{did_you_mean(key, signature.arguments)}"
+            message = f"unknown argument '{shown(key)}' of {name}{did_you_mean(key, signature.arguments)}"
             yield Problem((name, key), message, on_key=True)
     for key in signature.required:
         if key not in arguments:
             yield Problem((name,), f"missing required argument '{key}' of {name}", on_key=True)
 
 
-def unknown(name: str, builtin: list[str]) -> str:
-    """The message for a check that doesn't exist, with the closest one that does."""
+def _unknown(name: str, builtin: Sequence[str]) -> str:
     found = closest(name, [*builtin, *expectations()])
     if found is not None:
-        return f"unknown check '{name}', did you mean '{found}'?"
-    return (
-        f"unknown check '{name}', expected one of {', '.join(builtin)}, or a Great Expectations expectation "
-        "by its name (expect_…)"
-    )
+        return f"unknown check '{shown(name)}', did you mean '{found}'?"
+    names = ", ".join(builtin)
+    return f"unknown check '{shown(name)}', expected one of {names}, or a Great Expectations expectation (expect_…)"

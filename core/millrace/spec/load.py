@@ -22,8 +22,8 @@ from millrace.spec.shape.sections import SpecShape, TargetEntry, spec_shape
 def load_spec(path: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> model.Spec:
     """Read and check one spec; `env` (`os.environ` by default) fills in `${VAR}`.
 
-    Nothing is connected to and nothing is written. Raises SpecError; its `diagnostics` are all errors of the file, in the
-    order of their places. A file that can't be read is a SpecError without diagnostics.
+    Nothing is connected to and nothing is written. Raises SpecError; its `diagnostics` are all errors of the file, in
+    the order of their places. A file that can't be read is a SpecError without diagnostics.
     """
     try:
         with open(path, "rb") as file:
@@ -43,10 +43,13 @@ def parse_spec(
         document = read_document(content, name, os.environ if env is None else env)
     except Unreadable as error:
         raise _failed(name, (error.diagnostic,)) from None
-    shape, found = _validate(document)
+    if not isinstance(document.data, dict):
+        raise _failed(name, document.diagnostics([*document.problems, _no_mapping(document)]))
+    sections = Sections.of(document.data)
+    shape, found = _validate(document, sections)
     if shape is None or found:
         raise _failed(name, document.diagnostics(found))
-    return _spec(shape, Path(name), document.text)
+    return _spec(shape, sections, Path(name), document.text)
 
 
 def _failed(name: str, found: tuple[Diagnostic, ...]) -> SpecError:
@@ -55,28 +58,27 @@ def _failed(name: str, found: tuple[Diagnostic, ...]) -> SpecError:
     return SpecError(message, diagnostics=found)
 
 
-def _validate(document: Document) -> tuple[SpecShape | None, list[Problem]]:
+def _no_mapping(document: Document) -> Problem:
+    got = "an empty file" if document.data is None else described(document.data)
+    return Problem((), f"expected a mapping with 'version', 'asset', 'source' and 'targets', got {got}")
+
+
+def _validate(document: Document, sections: Sections) -> tuple[SpecShape | None, list[Problem]]:
     """The validated shape and what is wrong. What follows from an unreadable value alone is left out."""
-    if not isinstance(document.data, dict):
-        got = "an empty file" if document.data is None else described(document.data)
-        message = f"expected a mapping with 'version', 'asset', 'source' and 'targets', got {got}"
-        return None, [*document.problems, Problem((), message)]
     shape = None
     found: list[Problem] = []
     try:
         shape = spec_shape().model_validate(document.data)
-        sections = Sections.of(shape)
     except ValidationError as error:
         found = problems(error, spec_shape(), document)
-        sections = Sections.salvaged(document.data)
     found += rule_problems(sections)
     unreadable = [problem.path for problem in document.problems if not problem.on_key]
     kept = [p for p in found if not any(p.path[: len(path)] == path for path in unreadable)]
     return shape, document.problems + kept
 
 
-def _spec(shape: SpecShape, path: Path, text: str) -> model.Spec:
-    sections = Sections.of(shape)
+def _spec(shape: SpecShape, sections: Sections, path: Path, text: str) -> model.Spec:
+    """The spec's values; there are no problems, so every entry of `sections` is there."""
     schedule = shape.schedule
     return model.Spec(
         version=shape.version,

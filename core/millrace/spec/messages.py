@@ -1,4 +1,4 @@
-"""pydantic's errors in our words: what was expected, what was got, which name was probably meant, at the file's own path."""
+"""pydantic's errors in our words: what was expected and got, which name was probably meant, at the file's own path."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _one_of(context: Context, value: Any, got: str) -> str:
     names = [part.strip("' ") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
     found = closest(value, names) if isinstance(value, str) else None
     meant = f", did you mean '{found}'?" if found is not None else ""
-    return f"expected {' or '.join(names) if len(names) < 3 else ', '.join(names)}, got {got}{meant}"  # noqa: PLR2004
+    return f"expected {' or '.join(names) if len(names) == 2 else ', '.join(names)}, got {got}{meant}"
 
 
 def _unknown_key(key: str, shape: type[BaseModel], path: Path) -> str:

@@ -134,7 +134,7 @@ class InSet:
 
 @dataclass(frozen=True)
 class RowCount:
-    """`min` ≤ rows ≤ `max`; `change` is the largest share (0.2 = 20 %) by which they may differ from the current version."""
+    """`min` ≤ rows ≤ `max`; `change` is the share (0.2 = 20 %) by which they may differ from the current version."""
 
     min: int | None
     max: int | None
@@ -231,7 +231,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Spec:
-    """One asset's spec. `text` is the file as it was written and `digest` its SHA-256 in hex; `path` is for messages."""
+    """One asset's spec. `text` is the file as it was written, `digest` its SHA-256 in hex, `path` is for messages."""
 
     version: int
     asset: str

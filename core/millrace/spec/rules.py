@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from millrace.spec import columns as flow
 from millrace.spec.connector import connectors
-from millrace.spec.diagnostics import Problem, did_you_mean
+from millrace.spec.diagnostics import Path, Problem, did_you_mean
 from millrace.spec.shape.apis import ApiEntry, KvApi, SqlApi, UnionApi
 from millrace.spec.shape.checks import CheckEntry
-from millrace.spec.shape.fields import Choice
-from millrace.spec.shape.sections import ScheduleSection, SourceEntry, SpecShape, TargetEntry, TestSection, spec_shape
+from millrace.spec.shape.fields import Choice, Part
+from millrace.spec.shape.sections import ScheduleSection, SourceEntry, TargetEntry, TestSection, spec_shape
 from millrace.spec.shape.steps import StepEntry
-
-Entry = TypeVar("Entry", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -32,84 +30,62 @@ class Sections:
     targets: tuple[TargetEntry | None, ...]
     apis: tuple[ApiEntry | None, ...]
     test: TestSection | None
+    problems: tuple[Problem, ...]  # those of the entries as choices: none, several, an unknown check
 
     @classmethod
-    def of(cls, shape: SpecShape) -> Sections:
-        whole: Any = shape  # `source` and `targets` have the classes that `spec_shape` made
-        return cls(
-            asset=shape.asset,
-            schedule=shape.schedule,
-            source=whole.source,
-            transform=shape.transform or (),
-            checks=shape.checks or (),
-            targets=whole.targets,
-            apis=shape.apis or (),
-            test=shape.test,
-        )
-
-    @classmethod
-    def salvaged(cls, data: Mapping[str, Any]) -> Sections:
-        """What is right in itself of a spec that is wrong elsewhere, so that its other errors show too."""
+    def of(cls, data: Mapping[str, Any]) -> Sections:
+        """What is right in itself of a spec that may be wrong elsewhere, so that all of its errors show."""
         fields = spec_shape().model_fields
-        source: type[SourceEntry] = fields["source"].annotation  # type: ignore[assignment]  # made by create_model
-        target: type[TargetEntry] = fields["targets"].annotation.__args__[0]  # type: ignore[union-attr]  # tuple[target, ...]
-        asset, schedule = data.get("asset"), data.get("schedule")
+        source_shape: Any = fields["source"].annotation
+        target_shape: Any = fields["targets"].annotation
+        problems: list[Problem] = []
+        asset = data.get("asset")
         return cls(
             asset=asset if isinstance(asset, str) else None,
-            schedule=_valid(ScheduleSection, schedule),
-            source=_valid(source, data.get("source")),
-            transform=_entries(StepEntry, data.get("transform")),
-            checks=_entries(CheckEntry, data.get("checks")),
-            targets=_entries(target, data.get("targets")),
-            apis=_entries(ApiEntry, data.get("apis")),
+            schedule=_valid(ScheduleSection, data.get("schedule")),
+            source=_entry(source_shape, data.get("source"), ("source",), problems),
+            transform=_entries(StepEntry, data, "transform", problems),
+            checks=_entries(CheckEntry, data, "checks", problems),
+            targets=_entries(target_shape.__args__[0], data, "targets", problems),
+            apis=_entries(ApiEntry, data, "apis", problems),
             test=_valid(TestSection, data.get("test") or {}),
+            problems=tuple(problems),
         )
 
 
-def _valid(shape: type[Entry], data: Any) -> Entry | None:
+def _valid(shape: type[Part], data: Any) -> Any:
     try:
         return shape.model_validate(data)
     except ValidationError:
         return None
 
 
-def _entries(shape: type[Entry], data: Any) -> tuple[Entry | None, ...]:
-    return tuple(_valid(shape, item) for item in data) if isinstance(data, list) else ()
+def _entry(shape: type[Choice], data: Any, path: Path, problems: list[Problem]) -> Any:
+    found = [problem.under(*path) for problem in shape.problems(data)] if isinstance(data, dict) else []
+    problems += found
+    return None if found else _valid(shape, data)
+
+
+def _entries(shape: type[Choice], data: Mapping[str, Any], section: str, problems: list[Problem]) -> tuple[Any, ...]:
+    items = data.get(section)
+    if not isinstance(items, list):
+        return ()
+    return tuple(_entry(shape, item, (section, index), problems) for index, item in enumerate(items))
 
 
 def rule_problems(sections: Sections) -> list[Problem]:
     """Everything that is wrong between the sections, in no particular order."""
-    found = [
-        *_choices(sections),
+    columns, problems = _columns(sections)
+    return [
+        *sections.problems,
         *_target_names(sections),
         *_api_names(sections),
         *_api_targets(sections),
         *_schedule(sections),
         *_test_connections(sections),
+        *problems,
+        *_final_columns(sections, columns),
     ]
-    columns, problems = _columns(sections)
-    found += problems
-    found += _final_columns(sections, columns)
-    return found
-
-
-def _one(entry: Choice | None) -> bool:
-    return entry is not None and not list(entry.problems())
-
-
-def _choices(sections: Sections) -> Iterator[Problem]:
-    lists: Mapping[str, Iterable[Choice | None]] = {
-        "transform": sections.transform,
-        "checks": sections.checks,
-        "targets": sections.targets,
-        "apis": sections.apis,
-    }
-    if sections.source is not None:
-        yield from (problem.under("source") for problem in sections.source.problems())
-    for name, entries in lists.items():
-        for index, entry in enumerate(entries):
-            if entry is not None:
-                yield from (problem.under(name, index) for problem in entry.problems())
 
 
 def _target_name(entry: TargetEntry) -> str:
@@ -119,7 +95,7 @@ def _target_name(entry: TargetEntry) -> str:
 def _target_names(sections: Sections) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, entry in enumerate(sections.targets):
-        if entry is None or not _one(entry):
+        if entry is None:
             continue
         name = _target_name(entry)
         if name in first:
@@ -132,7 +108,7 @@ def _target_names(sections: Sections) -> Iterator[Problem]:
 def _api_names(sections: Sections) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, entry in enumerate(sections.apis):
-        if entry is None or not _one(entry):
+        if entry is None:
             continue
         name = entry.body.name
         if name in first:
@@ -145,11 +121,11 @@ def _api_targets(sections: Sections) -> Iterator[Problem]:
     """The target that an API names exists, and some target can answer it. Nothing is said of half-valid targets."""
     roles = {}
     for entry in sections.targets:
-        if entry is None or not _one(entry):
+        if entry is None:
             return
         roles[_target_name(entry)] = connectors()[entry.one].target
     for index, api in enumerate(sections.apis):
-        if api is None or not _one(api) or isinstance(api.body, UnionApi):
+        if api is None or isinstance(api.body, UnionApi):
             continue
         kind, body = api.one, api.body
         able = [n for n, role in roles.items() if role and (role.lookups if kind == "kv" else role.queries)]
@@ -173,7 +149,7 @@ def _schedule(sections: Sections) -> Iterator[Problem]:
 
 def _test_connections(sections: Sections) -> Iterator[Problem]:
     entries = [sections.source, *sections.targets]
-    if sections.test is None or any(entry is None or not _one(entry) for entry in entries):
+    if sections.test is None or any(entry is None for entry in entries):
         return
     used = {name for entry in entries if entry for name in connection_names(entry.options)}
     for name in sections.test.connections:
@@ -193,11 +169,11 @@ def _columns(sections: Sections) -> tuple[flow.Columns | None, list[Problem]]:
     columns: flow.Columns | None = None
     found: list[Problem] = []
     source = sections.source
-    if source is not None and _one(source):
+    if source is not None:
         columns = flow.source_columns(source.options)
         found += [p.under("source", source.one) for p in flow.option_problems(source.options, columns)]
     for index, entry in enumerate(sections.transform):
-        if entry is None or not _one(entry):
+        if entry is None:
             columns = None
             continue
         columns, problems = flow.follow(entry.step(), columns)
@@ -207,14 +183,14 @@ def _columns(sections: Sections) -> tuple[flow.Columns | None, list[Problem]]:
 
 def _final_columns(sections: Sections, columns: flow.Columns | None) -> Iterator[Problem]:
     for index, check in enumerate(sections.checks):
-        if check is not None and _one(check):
+        if check is not None:
             yield from (p.under("checks", index) for p in flow.check_problems(check.check(), columns))
     for index, target in enumerate(sections.targets):
-        if target is not None and _one(target):
+        if target is not None:
             problems = flow.option_problems(target.options, columns)
             yield from (p.under("targets", index, target.one) for p in problems)
     for index, api in enumerate(sections.apis):
-        if api is not None and _one(api):
+        if api is not None:
             yield from (p.under("apis", index, api.one) for p in _api_columns(api.body, columns))
 
 

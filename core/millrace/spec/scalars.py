@@ -58,7 +58,7 @@ def interpolate(text: str, env: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def read_plain(text: str) -> None | bool | int | float | str:
+def read_plain(text: str) -> bool | int | float | str | None:
     """The value of an unquoted scalar. Raises ScalarError for a number that is ambiguous or too long."""
     if text in _WORDS:
         return _WORDS[text]

@@ -1,4 +1,4 @@
-"""Spark SQL texts, parsed as far as a spec needs it: syntax, the columns that they refer to, the columns that they give.
+"""Spark SQL texts, parsed as far as a spec needs it: syntax, the columns they refer to, the columns they give.
 
 What the parser (sqlglot, imported when the first text is parsed) can't decide stays undecided: Spark has the last word.
 """
@@ -156,7 +156,8 @@ def _token_error(text: str, message: str) -> SqlError:
         line, column = int(place.group(1)), int(place.group(2))
         offset = sum(len(part) + 1 for part in text.split("\n")[: line - 1]) + column - 1
     if message.startswith("Missing"):
-        return SqlError(f"bad SQL: {message.split(' from ')[0].replace('Missing', 'missing')}", min(offset, len(text)))
+        missing = message.partition(" from ")[0].replace("Missing", "missing")
+        return SqlError(f"bad SQL: {missing}", min(offset, len(text)))
     return SqlError("bad SQL: this text can't be split into words; check its quotes", min(offset, len(text)))
 
 

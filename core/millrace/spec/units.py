@@ -186,7 +186,9 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(_from_text("duration", parse_duration, _duration_number)),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": _DURATION_PATTERN, "examples": ["30s", "10m", "7d"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": _DURATION_PATTERN, "examples": ["30s", "10m", "7d"], "x-type": "duration"}
+    ),
 ]
 Size = Annotated[
     int,
@@ -196,6 +198,7 @@ Size = Annotated[
         {
             "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _SIZE_PATTERN}],
             "examples": ["50MiB", "1GB"],
+            "x-type": "size",
         }
     ),
 ]
@@ -207,6 +210,7 @@ Ratio = Annotated[
         {
             "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": _RATIO_PATTERN}],
             "examples": ["0.1%", 0.001],
+            "x-type": "ratio",
         }
     ),
 ]

@@ -27,7 +27,7 @@ class Granularity(StrEnum):
 
 
 class MetricKind(StrEnum):
-    """How rows that are rolled up into one are added up; the last two are sketches for distinct counts and quantiles."""
+    """How the rows of one group become a value; the last two are sketches, for distinct counts and quantiles."""
 
     COUNT = "count"
     SUM = "sum"

@@ -14,6 +14,7 @@ connector = Connector(
         modes=frozenset({Mode.REPLACE, Mode.MERGE}),
         layouts=("cells",),
         lookups=frozenset({"get", "multi_get", "range", "prefix"}),
+        example={"family": "p"},
     ),
     schemes=("hbase",),
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from millrace.spec import expectations as expectation
 from millrace.spec import model
 from millrace.spec.diagnostics import Problem
-from millrace.spec.expectations import expectations
+from millrace.spec.expectations import expectation_problems, expectations
 from millrace.spec.shape.fields import Choice, ColumnName, Columns, Part, Whole, optional, problem
 from millrace.spec.units import Ratio
 
@@ -87,16 +88,33 @@ class CheckEntry(Choice):
         default=model.Severity.BLOCK, description="What a failure does: `block` stops the publish, `warn` is only told."
     )
 
-    def problems(self) -> Iterator[Problem]:
+    @classmethod
+    def problems(cls, data: Mapping[str, Any]) -> Iterator[Problem]:
         """Too many checks in one, an unknown check, or wrong arguments of an expectation."""
-        yield from super().problems()
-        for name, arguments in (self.model_extra or {}).items():
-            if name not in expectations():
-                yield Problem((name,), expectation.unknown(name, self.names()), on_key=True)
-            elif not isinstance(arguments, dict):
-                yield Problem((name,), f"expected a mapping with the arguments of {name}")
-            else:
-                yield from expectation.problems(name, arguments)
+        chosen = [name for name in data if name not in cls.beside]
+        if not chosen:
+            yield from super().problems(data)
+        for name in chosen[1:]:
+            yield Problem((name,), cls.too_many(chosen), on_key=True)
+        for name in chosen:
+            if name not in cls.names():
+                yield from expectation_problems(name, data[name], cls.names())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The builtin checks, and every expectation with its arguments."""
+        found = super().__get_pydantic_json_schema__(core_schema, handler)
+        for name, signature in expectations().items():
+            found["properties"][name] = {
+                "type": "object",
+                "description": f"Great Expectations: {name}.",
+                "properties": {argument: {} for argument in signature.arguments},
+                "required": list(signature.required),
+                "additionalProperties": False,
+            }
+            found["oneOf"].append({"required": [name]})
+        found["additionalProperties"] = False
+        return found
 
     def check(self) -> model.Check:
         """The check as the gate takes it."""

@@ -26,16 +26,16 @@ def check_cron(value: Any) -> Any:
     parts = line.split(" ")
     if len(parts) != len(_FIELDS):
         raise problem(
-            f"bad cron line '{shown(line)}': it has {len(parts)} fields, expected 5 (minute, hour, day of month, month, "
-            f"day of week), one of {', '.join(PRESETS)}, or none"
+            f"bad cron line '{shown(line)}': it has {len(parts)} fields, expected 5 ({', '.join(_FIELDS)}), "
+            f"one of {', '.join(PRESETS)}, or none"
         )
     for position, part in enumerate(parts):
         alone = ["*"] * len(_FIELDS)
         alone[position] = part
         if not _valid(" ".join(alone)):
             raise problem(
-                f"bad cron line '{shown(line)}': '{shown(part)}' is no {_FIELDS[position]}, expected {_RANGES[position]}, "
-                "*, lists (1,15), ranges (1-5) or steps (*/10)"
+                f"bad cron line '{shown(line)}': '{shown(part)}' is no {_FIELDS[position]}, "
+                f"expected {_RANGES[position]}, *, lists (1,15), ranges (1-5) or steps (*/10)"
             )
     if not _valid(line):
         raise problem(f"bad cron line '{shown(line)}'")

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from millrace.spec.diagnostics import Problem, did_you_mean, listed, shown
 from millrace.spec.types import DataType, parse_type
@@ -17,7 +27,8 @@ MAX_TEXT = 20_000
 MAX_COLUMN = 255
 MAX_LINE = 200
 _NAME = re.compile(NAME_PATTERN.rstrip("$"), re.ASCII)
-_NAME_SCHEMA = {"type": "string", "pattern": NAME_PATTERN}
+_NAME_SCHEMA = {"type": "string", "pattern": NAME_PATTERN, "x-type": "name"}
+_COLUMN_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_COLUMN, "x-type": "column"}
 _MAX_INT = (1 << 63) - 1
 
 
@@ -43,26 +54,35 @@ class Choice(Part):
         """The message for a key that isn't among them."""
         return f"unknown {cls.noun} '{shown(key)}'{did_you_mean(key, [*cls.names(), *cls.beside])}"
 
-    @property
-    def chosen(self) -> list[str]:
-        """The keys that the file has, in its order; `problems` tells when that isn't one."""
-        return [name for name in self.model_fields_set if name not in self.beside]
+    @classmethod
+    def problems(cls, data: Mapping[str, Any]) -> Iterator[Problem]:
+        """What is wrong with the choice as such, in the file's own data; paths are relative to this entry."""
+        chosen = [name for name in data if name in cls.names()]
+        if not chosen and all(name in cls.beside for name in data):
+            yield Problem((), f"empty {cls.noun}, expected one of {listed(cls.names())}", on_key=True)
+        for name in chosen[1:]:
+            yield Problem((name,), cls.too_many(chosen), on_key=True)
+
+    @classmethod
+    def too_many(cls, chosen: list[str]) -> str:
+        """The message for a second key."""
+        names = " and ".join(f"'{shown(name)}'" for name in chosen)
+        return f"one {cls.noun} has {names}: make each an item of the list of its own"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Exactly one of the keys, in JSON Schema's words."""
+        found = handler.resolve_ref_schema(handler(core_schema))
+        if cls.beside:
+            found["oneOf"] = [{"required": [name]} for name in cls.names()]
+        else:
+            found |= {"minProperties": 1, "maxProperties": 1}
+        return found
 
     @property
     def one(self) -> str:
-        return self.chosen[0]
-
-    def problems(self) -> Iterator[Problem]:
-        """What pydantic can't tell; paths are relative to this entry."""
-        if not self.chosen:
-            yield Problem((), f"empty {self.noun}, expected one of {listed(self.names())}")
-        for name in sorted(self.chosen)[1:] if len(self.chosen) > 1 else ():
-            yield Problem((name,), self.too_many(), on_key=True)
-
-    def too_many(self) -> str:
-        """The message for a second key."""
-        names = " and ".join(f"'{shown(name)}'" for name in sorted(self.chosen))
-        return f"one {self.noun} has {names}: make each an item of the list of its own"
+        """The key that was chosen."""
+        return next(name for name in self.model_fields_set if name not in self.beside)
 
 
 def optional(description: str, *examples: Any) -> Any:
@@ -84,8 +104,13 @@ def as_name(text: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_").lstrip("0123456789_")[:63]
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of an asset, a target or an API."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _check_name(text: str) -> str:
-    if _NAME.fullmatch(text):
+    if is_name(text):
         return text
     near = as_name(text)
     meant = f", did you mean '{near}'?" if near else ""
@@ -138,7 +163,8 @@ def _check_sql(text: str) -> str:
 
 
 def _several(item: dict[str, Any]) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}]})
+    many = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
+    return WithJsonSchema({"anyOf": [item, many], "x-type": f"one {item['x-type']} or a list"})
 
 
 def _as_type(value: object) -> DataType:
@@ -154,9 +180,7 @@ def _as_type(value: object) -> DataType:
 
 Name = Annotated[str, AfterValidator(_check_name), WithJsonSchema(_NAME_SCHEMA)]
 """A name of ours (asset, target, API): it becomes part of keys, tables and DAG ids, so it is kept simple."""
-ColumnName = Annotated[
-    str, AfterValidator(_check_column), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_COLUMN})
-]
+ColumnName = Annotated[str, AfterValidator(_check_column), WithJsonSchema(_COLUMN_SCHEMA)]
 Line = Annotated[str, AfterValidator(_check_line), WithJsonSchema({"type": "string", "maxLength": MAX_LINE})]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Columns = Annotated[
@@ -164,7 +188,7 @@ Columns = Annotated[
     BeforeValidator(_one_or_many),
     Field(min_length=1),
     AfterValidator(_distinct),
-    _several({"type": "string", "minLength": 1, "maxLength": MAX_COLUMN}),
+    _several(_COLUMN_SCHEMA),
 ]
 """Column names: a list, or one name alone."""
 Names = Annotated[
@@ -180,13 +204,19 @@ Expression = Annotated[
     str,
     BeforeValidator(_as_sql),
     AfterValidator(_check_sql),
-    WithJsonSchema({"type": ["string", "number", "boolean"], "maxLength": MAX_TEXT}),
+    WithJsonSchema({"type": ["string", "number", "boolean"], "maxLength": MAX_TEXT, "x-type": "SQL"}),
 ]
 """A Spark SQL expression; its syntax and columns are looked at by `millrace.spec.columns`."""
 TypeText = Annotated[
     DataType,
     BeforeValidator(_as_type),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["bigint", "decimal(20,2)", "timestamp", "array<string>"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "examples": ["bigint", "decimal(20,2)", "array<string>"],
+            "x-type": "column type",
+        }
+    ),
 ]
 """A column type in its text form."""

@@ -12,7 +12,7 @@ from millrace.spec import model
 from millrace.spec.connector import Mode, Options, connectors
 from millrace.spec.shape.apis import ApiEntry
 from millrace.spec.shape.checks import CheckEntry
-from millrace.spec.shape.cron import check_cron, check_zone
+from millrace.spec.shape.cron import PRESETS, check_cron, check_zone
 from millrace.spec.shape.fields import Choice, Line, Name, Names, Part, Positive, Text, Whole, optional, problem
 from millrace.spec.shape.steps import StepEntry
 from millrace.spec.units import Duration, Ratio, Size
@@ -130,6 +130,10 @@ def _as_schedule(value: Any) -> Any:
     return {"cron": value} if isinstance(value, str) else value
 
 
+def _schedule_text(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "string", "examples": ["0 * * * *", *PRESETS, "none"]})
+
+
 class SpecShape(Part):
     """One asset: where its rows come from, what is done to them, what must hold, and where they are served from."""
 
@@ -145,6 +149,7 @@ class SpecShape(Part):
         default=None,
         description="When runs start: a cron line, a preset such as @hourly, `after: [other_asset]`, or none.",
         examples=["0 * * * *", "@daily", {"after": ["plays"]}],
+        json_schema_extra=_schedule_text,
     )
     source: Choice = Field(description="The one source that is read.")
     transform: tuple[StepEntry, ...] | None = Field(default=None, description="What is done to the rows, step by step.")
@@ -154,8 +159,8 @@ class SpecShape(Part):
     )
     mode: Mode = Field(
         default=Mode.REPLACE,
-        description="`replace`: load a whole new version and switch to it. `merge`: upsert by key into the current one. "
-        "`append`: replace one time interval.",
+        description="`replace`: load a whole new version and switch to it. `merge`: upsert by key into the current "
+        "version. `append`: replace one time interval.",
     )
     limits: LimitsSection = Field(default=LimitsSection(), description="What a run may use.")
     alerts: tuple[AlertEntry, ...] | None = Field(default=None, description="Who is told of what.")
@@ -177,12 +182,12 @@ class SourceEntry(Choice):
             return f"'{key}' is a {other} and can't be a {cls.noun}, expected one of {', '.join(cls.names())}"
         return super().unknown(key)
 
-    def too_many(self) -> str:
+    @classmethod
+    def too_many(cls, chosen: list[str]) -> str:
         """The message for a second connector."""
-        if self.noun == "target":
-            return super().too_many()
-        names = " and ".join(f"'{name}'" for name in sorted(self.chosen))
-        return f"several sources, {names}: an asset has exactly one"
+        if cls.noun == "target":
+            return super().too_many(chosen)
+        return f"several sources, {' and '.join(chosen)}: an asset has exactly one"
 
     @property
     def options(self) -> Options:
@@ -211,7 +216,7 @@ def spec_shape() -> type[SpecShape]:
     source = create_model("Source", __base__=SourceEntry, **_roles(installed, "source"))
     target = create_model("Target", __base__=TargetEntry, **_roles(installed, "target"))
     fields = SpecShape.model_fields
-    targets: Any = tuple[target, ...]  # type: ignore[valid-type]  # a class made two lines above
+    targets: Any = tuple[target, ...]
     sections: dict[str, Any] = {
         "source": (source, Field(description=fields["source"].description)),
         "targets": (targets, Field(min_length=1, max_length=MAX_TARGETS, description=fields["targets"].description)),

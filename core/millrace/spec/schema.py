@@ -1,0 +1,42 @@
+"""The JSON Schema of a spec, for completion and checks in editors: `millrace schema`.
+
+It is made from the same models that read a spec, and holds the options of the connectors that are installed. It says
+what a spec is after `${VAR}` was filled in, and nothing of columns and of names that refer to each other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from millrace.spec.shape.sections import spec_shape
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema as plain data (draft 2020-12)."""
+    found = spec_shape().model_json_schema(by_alias=True)
+    return {"$schema": DRAFT, "title": "millrace spec", **{k: tidy(v) for k, v in found.items() if k != "title"}}
+
+
+def tidy(schema: Any) -> Any:
+    """Without pydantic's made-up titles, and without defaults that say nothing in an editor."""
+    if isinstance(schema, list):
+        return [tidy(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {}
+    for key, value in schema.items():
+        if key in ("properties", "$defs") and isinstance(value, dict):
+            found[key] = {name: tidy(item) for name, item in value.items()}
+        elif key == "examples":
+            found[key] = value
+        elif (key == "title" and isinstance(value, str)) or (key == "default" and _says_nothing(value)):
+            continue
+        else:
+            found[key] = tidy(value)
+    return found
+
+
+def _says_nothing(default: Any) -> bool:
+    return default is None or isinstance(default, dict | list) or default == ""
