@@ -64,7 +64,7 @@ def transform(frame: DataFrame, steps: Sequence[Step], gate: Gate) -> Transforme
                 for name, expression in step.columns.items():
                     frame = frame.withColumn(name, f.expr(expression))
             case Rename():
-                frame = frame.withColumnsRenamed(dict(step.columns))
+                frame = frame.select(*[_named(c).alias(step.columns.get(c, c)) for c in frame.columns])
             case Mask():
                 for name in step.columns:
                     frame = frame.withColumn(name, _masked(_named(name), step.method))

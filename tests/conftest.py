@@ -1,0 +1,119 @@
+"""Fixtures of every test: real servers, each started when a test first asks for it, and one Spark session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers.mariadb import Database, MariaDb
+from tests.servers.postgres import Postgres
+from tests.servers.redis import RedisCluster, RedisServer, RedisTlsServer
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """A MariaDB server for all tests. A test that kills it starts its own: `with MariaDb() as server`."""
+    with MariaDb() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MariaDb) -> Iterator[Database]:
+    """An empty database, gone after the test."""
+    database = mariadb.new_database()
+    yield database
+    database.drop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres: Postgres) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database, gone after the test."""
+    name = postgres.new_database()
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_redis_server: RedisServer) -> RedisServer:
+    """A Redis, empty at the test's start. A test that kills it starts its own: `with RedisServer() as server`."""
+    _redis_server.flush()
+    return _redis_server
+
+
+@pytest.fixture(scope="session")
+def _redis_with_password() -> Iterator[RedisServer]:
+    with RedisServer(password="pass/word:with@marks") as server:
+        yield server
+
+
+@pytest.fixture
+def redis_with_password(_redis_with_password: RedisServer) -> RedisServer:
+    """A Redis that asks for a password, empty at the test's start."""
+    _redis_with_password.flush()
+    return _redis_with_password
+
+
+@pytest.fixture(scope="session")
+def _redis_tls() -> Iterator[RedisTlsServer]:
+    with RedisTlsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_tls(_redis_tls: RedisTlsServer) -> RedisTlsServer:
+    """A Redis that speaks only TLS, empty at the test's start."""
+    _redis_tls.flush()
+    return _redis_tls
+
+
+@pytest.fixture(scope="session")
+def _redis_cluster() -> Iterator[RedisCluster]:
+    with RedisCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def redis_cluster(_redis_cluster: RedisCluster) -> RedisCluster:
+    """A Redis cluster of three masters, empty at the test's start."""
+    _redis_cluster.flush()
+    return _redis_cluster
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One session on local[2] for all tests, made as runs make theirs."""
+    from millrace.jobs.session import end_jvm, spark_session
+    from millrace.spec.settings import Settings
+
+    home = tmp_path_factory.mktemp("spark")
+    settings = Settings.from_env(
+        {
+            "MILLRACE_HOME": str(home),
+            "MILLRACE_SPARK_MASTER": "local[2]",
+            "MILLRACE_SPARK_CONF": f"spark.driver.memory=1g spark.local.dir={home}",
+        }
+    )
+    session = spark_session(settings, "millrace tests")
+    yield session
+    session.stop()
+    end_jvm()
