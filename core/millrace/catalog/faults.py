@@ -59,7 +59,7 @@ _HINTS = {
     Fault.REFUSED: "check the path or the database's name, the user, the password and the rights in MILLRACE_CATALOG",
     Fault.DAMAGED: "set MILLRACE_CATALOG to another file, or bring this one back from a backup",
     Fault.FAILING: "see the system's log for a failing disk, a lost network file system or a quota that is used up",
-    Fault.OTHER: "if someone changed the catalog's tables by hand, bring them back from a backup; if not, please report this",
+    Fault.OTHER: "if someone changed its tables by hand, bring them back from a backup; if not, please report this",
 }
 
 

@@ -6,13 +6,14 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy
-from tests.core.catalog.life import HandClock, Life
 
 from millrace.catalog import Catalog
+from tests.core.catalog.life import HandClock, Life
+from tests.servers.mariadb import MariaDb
+from tests.servers.postgres import Postgres
 
 DATABASES = ("sqlite", "mariadb", "postgresql")
 _numbers = itertools.count()
@@ -62,9 +63,12 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 def server_url(request: pytest.FixtureRequest, kind: str) -> sqlalchemy.URL:
-    """The URL of a running server, as a user who may make databases."""
-    server: Any = request.getfixturevalue({"mariadb": "mariadb", "postgresql": "postgres_server"}[kind])
-    return sqlalchemy.make_url(server)
+    """The URL of a running server, as a user who may make databases and users."""
+    if kind == "mariadb":
+        mariadb: MariaDb = request.getfixturevalue("mariadb")
+        return sqlalchemy.make_url(mariadb.url("mysql")).set(drivername="mysql+pymysql")
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return sqlalchemy.make_url(postgres.url())
 
 
 def new_database(server: sqlalchemy.URL) -> str:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC
 
 import pytest
-from tests.core.catalog.life import Life
 
 from millrace.catalog import ApiDefinition, Catalog, Registration, RunState
 from millrace.errors import NotFound, RunConflict, SpecError
+from tests.core.catalog.life import Life
 
 API = ApiDefinition("clicks_by_user", "kv", {"cache": {"ttl": 30}})
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.catalog.life import Life
 
 from millrace.catalog.fields import assign
 from millrace.catalog.model import AssetField
 from millrace.errors import SpecError
 from millrace.spec.types import Column, column
+from tests.core.catalog.life import Life
 
 NAMES = st.sampled_from(["id", "name", "Name", "größe", "a b", "a b "])
 TYPES = st.sampled_from(["int", "bigint", "string", "decimal(20,0)", "array<string>"])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from millrace.catalog import ApiDefinition, Catalog, Publication, RunState
 from tests.core.catalog.life import ASSET, Life
 from tests.core.catalog.processes import killed_before_statement
-
-from millrace.catalog import ApiDefinition, Catalog, Publication, RunState
 
 APIS = (ApiDefinition("a", "kv", {"v": 2}), ApiDefinition("b", "kv", {"v": 2}))
 

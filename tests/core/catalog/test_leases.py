@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.core.catalog.life import ASSET, ELSEWHERE, TTL_S, HandClock, Life
 
 from millrace.catalog import Catalog, RunState, this_process
 from millrace.errors import RunConflict, RunFailed
+from tests.core.catalog.life import ASSET, ELSEWHERE, TTL_S, HandClock, Life
 
 
 def test_a_second_run_is_refused_and_told_who_holds_the_lease(life: Life) -> None:

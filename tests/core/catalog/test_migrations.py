@@ -13,15 +13,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from tests.core.catalog.conftest import FreshDatabase
-from tests.core.catalog.life import HandClock, Life
-from tests.core.catalog.processes import killed_before_statement
 
 from millrace.catalog import Catalog, migrate
 from millrace.catalog.address import parse
 from millrace.catalog.database import Database
 from millrace.catalog.schema import HEAD, REVISION_TABLE, REVISIONS, metadata
 from millrace.errors import ConfigError
+from tests.core.catalog.conftest import FreshDatabase
+from tests.core.catalog.life import HandClock, Life
+from tests.core.catalog.processes import killed_before_statement
 
 
 def differences(url: str) -> list[object]:

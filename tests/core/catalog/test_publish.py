@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.catalog.life import ASSET, COLUMNS, ELSEWHERE, TTL_S, Life
 
 from millrace.catalog import ApiDefinition, Catalog, Publication, RunState, VersionState, this_process
 from millrace.errors import RunConflict, RunFailed
+from tests.core.catalog.life import ASSET, COLUMNS, ELSEWHERE, TTL_S, Life
 
 
 def test_publish_makes_the_version_current_and_advances_everything_with_it(life: Life) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from tests.core.catalog.conftest import FreshDatabase
-from tests.core.catalog.life import ASSET, COLUMNS, TTL_S, HandClock, Life, Prepared
-from tests.core.catalog.processes import at_once
 
 from millrace.catalog import ApiDefinition, Catalog, NewRun, Publication, Registration, VersionState
 from millrace.errors import RunConflict
+from tests.core.catalog.conftest import FreshDatabase
+from tests.core.catalog.life import ASSET, COLUMNS, TTL_S, HandClock, Life, Prepared
+from tests.core.catalog.processes import at_once
 
 PROCESSES = 4
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.core.catalog.life import ASSET, Life
 
 from millrace.catalog import Catalog, CheckResult, DirtyReason
 from millrace.errors import NotFound
+from tests.core.catalog.life import ASSET, Life
 
 NOT_NULL = CheckResult("not_null", "not_null(id)", "block", False, {"nulls": 3}, {"nulls": 0}, ({"id": None},))
 ROW_COUNT = CheckResult("row_count", "row_count(min=10)", "warn", True, float("nan"), 10)

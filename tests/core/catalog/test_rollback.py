@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.catalog.life import ASSET, Life
 
 from millrace.catalog import Publication, RunState, VersionState
 from millrace.errors import NotFound, RunConflict, RunFailed
+from tests.core.catalog.life import ASSET, Life
 
 
 def state(life: Life, version_id: str) -> VersionState:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.core.catalog.life import ASSET, ELSEWHERE, STEPS, TTL_S, HandClock, Life
 
 from millrace.catalog import Catalog, NewRun, RunError, RunState, StepState, this_process
 from millrace.catalog.owner import Owner
 from millrace.errors import NotFound, RunConflict, RunFailed
+from tests.core.catalog.life import ASSET, ELSEWHERE, STEPS, TTL_S, HandClock, Life
 
 ERROR = RunError("TransientError", "the server hung up", "try again")
 

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import sqlalchemy
 from sqlalchemy import Connection, event, select, text
-from tests.core.catalog.conftest import FreshDatabase, new_database, server_url
-from tests.core.catalog.life import ASSET, HandClock, Life
-from tests.core.catalog.processes import at_once
 
 from millrace.catalog import Catalog, NewRun
 from millrace.catalog.address import parse
 from millrace.catalog.database import Database
 from millrace.catalog.schema import asset
 from millrace.errors import ConfigError, MillraceError, RunFailed, TransientError
+from tests.core.catalog.conftest import FreshDatabase, new_database, server_url
+from tests.core.catalog.life import ASSET, HandClock, Life
+from tests.core.catalog.processes import at_once
 
 SERVERS = ("mariadb", "postgresql")
 SECRET = "s3cret-Gfw7"

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
-from tests.core.catalog.life import ASSET, COLUMNS, TTL_S, HandClock, Life, Prepared
 
 from millrace.catalog import Catalog, Publication, RunState, VersionState
 from millrace.catalog.states import LEGAL_MOVES
 from millrace.errors import RunConflict, RunFailed
+from tests.core.catalog.life import ASSET, COLUMNS, TTL_S, HandClock, Life, Prepared
 
 
 class VersionMachine(RuleBasedStateMachine):

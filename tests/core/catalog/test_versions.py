@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.catalog.life import ASSET, COLUMNS, Life
 
 from millrace.catalog import RunState, VersionRecord, VersionState
 from millrace.errors import NotFound, RunFailed
 from millrace.spec.types import column
+from tests.core.catalog.life import ASSET, COLUMNS, Life
 
 TARGETS = {"redis": {"connection": "redis_online"}, "clickhouse": {}}
 
