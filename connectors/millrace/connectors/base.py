@@ -243,20 +243,25 @@ class Target(ABC):
 class KeyReader(Protocol):
     """Serving side of a store with lookups: follows the store's own pointer, one instance an asset and process.
 
-    Made as `Reader(options, connection, asset)` from `TargetRole.reader`; used from one asyncio loop. A reader sees the
-    version that was current when a call began, or a later one; never a mix, and never one that isn't published.
+    Made as `Reader(connection, asset)` from `TargetRole.reader`; used from one asyncio loop. A call sees one version
+    from its beginning to its end: the one that was current when it began, or a later one.
     """
 
-    async def get(self, *key: Any) -> Mapping[str, Any] | None:
-        """The row with this key as column → Python value, or None. `key`: the key's columns, in the template's order.
+    async def open(self) -> None:
+        """Connect, and read the pointer; no error when nothing is published yet."""
 
-        Raises NotFound when the asset has no published version, TransientError when the store can't be reached.
+    async def get(self, key: Any) -> Mapping[str, Any] | None:
+        """The row with this key as column → Python value, or None. A composite key is a tuple in the template's order.
+
+        Raises NotFound when the asset has no published version, TransientError when the store can't be reached,
+        ValueError for a key that doesn't fit.
         """
 
-    async def multi_get(self, keys: Sequence[Sequence[Any]]) -> list[Mapping[str, Any] | None]:
-        """One answer for each key, all from one version."""
+    async def multi_get(self, keys: Sequence[Any]) -> Sequence[Mapping[str, Any] | None]:
+        """One answer for each key, in order, all from one version."""
 
-    async def version(self) -> str | None:
-        """The id of the version that this reader answers from now."""
+    @property
+    def version(self) -> str:
+        """The id of the version that answers now. Raises NotFound when there is none."""
 
     async def close(self) -> None: ...

@@ -27,15 +27,20 @@ class AsyncKv:
 
         Raises TransientError when the store can't be reached, and ValueError for a key of the wrong shape or type.
         """
-        return await self._reader.get(*key)
+        return await self._reader.get(key[0] if len(key) == 1 else key)
 
-    async def multi_get(self, keys: Sequence[Any]) -> list[Row | None]:
+    async def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
         """One answer for each key, in order, all from one version. A key is a value, or a tuple for a composite key."""
-        return await self._reader.multi_get([key if isinstance(key, tuple) else (key,) for key in keys])
+        return await self._reader.multi_get(keys)
 
-    async def version(self) -> str | None:
-        """The id of the version that answers now."""
-        return await self._reader.version()
+    @property
+    def version(self) -> str:
+        """The id of the version that answers now. Raises NotFound when there is none."""
+        return self._reader.version
+
+    async def close(self) -> None:
+        """Close the connections of this API."""
+        await self._reader.close()
 
 
 class AsyncClient:
@@ -55,14 +60,16 @@ class AsyncClient:
             found = self._apis.get(name)
             if found is None:
                 plan = await asyncio.to_thread(self._catalog, lambda catalog: kv_plan(catalog, name))
-                found = self._apis[name] = AsyncKv(plan, plan.open(self._settings))
+                reader = plan.reader(self._settings)
+                await reader.open()
+                found = self._apis[name] = AsyncKv(plan, reader)
             return found
 
     async def close(self) -> None:
         """Close every reader. A second call does nothing."""
         apis, self._apis = self._apis, {}
         for api in apis.values():
-            await api._reader.close()
+            await api.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -24,13 +24,11 @@ class KvPlan:
     connector: str
     options: Mapping[str, Any]
 
-    def open(self, settings: Settings) -> KeyReader:
-        """A reader for this plan, on this machine's connections."""
-        role = _role(self.connector)
-        options = role.options.model_validate(self.options)
-        made = implementation(role.reader, f"looking up in '{self.connector}'")
+    def reader(self, settings: Settings) -> KeyReader:
+        """A reader for this plan, on this machine's connections. Not open yet."""
+        made = implementation(_role(self.connector).reader, f"looking up in '{self.connector}'")
         connection = resolve(str(self.options["connection"]), file=settings.connections_file)
-        reader: KeyReader = made(options, connection, self.asset)
+        reader: KeyReader = made(connection, self.asset)
         return reader
 
 

@@ -30,13 +30,14 @@ class Kv:
         """See `AsyncKv.get`."""
         return self._client.run(self._api.get(*key))
 
-    def multi_get(self, keys: Sequence[Any]) -> list[Row | None]:
+    def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
         """See `AsyncKv.multi_get`."""
         return self._client.run(self._api.multi_get(keys))
 
-    def version(self) -> str | None:
+    @property
+    def version(self) -> str:
         """See `AsyncKv.version`."""
-        return self._client.run(self._api.version())
+        return self._api.version
 
 
 class Client:
