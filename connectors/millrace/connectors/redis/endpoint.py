@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from millrace.errors import ConfigError, MillraceError, TargetError, TransientError
@@ -13,6 +13,7 @@ from millrace.spec.connection import Connection, Secret
 from millrace.spec.units import parse_duration
 
 Address = tuple[str, int]
+Command = Sequence[bytes | str | int]
 
 DEFAULT_PORT = 6379
 DEFAULT_TIMEOUT_S = 30.0
@@ -73,7 +74,7 @@ class Endpoint:
     addresses: tuple[Address, ...]
     cluster: bool = False
     user: str = ""
-    password: Secret = Secret("")
+    password: Secret = field(default_factory=lambda: Secret(""))
     database: int = 0
     tls: Tls | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -83,9 +84,9 @@ class Endpoint:
         hosts = ",".join(f"{host}:{port}" for host, port in self.addresses)
         return f"{self.name} ({scheme}://{hosts}/{self.database})"
 
-    def handshake(self) -> list[tuple[bytes | str, ...]]:
+    def handshake(self) -> list[Command]:
         """The commands that a new connection starts with; each is answered by OK."""
-        commands: list[tuple[bytes | str, ...]] = []
+        commands: list[Command] = []
         if self.password:
             login = (self.user, self.password.value) if self.user else (self.password.value,)
             commands.append(("AUTH", *login))
@@ -135,6 +136,12 @@ def store_error(text: str, doing: str, endpoint: Endpoint) -> MillraceError:
     return kind(f"{doing} in {endpoint}: the store says '{text}'", hint=_HINTS.get(code, ""))
 
 
+def pack(command: Command) -> bytes:
+    """A command in its wire form (RESP2)."""
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
+    return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+
+
 def lost(error: BaseException, doing: str, endpoint: Endpoint, address: Address) -> MillraceError:
     """What a run does about a connection that could not be made, or broke."""
     where = f"{doing} in {endpoint}: {address[0]}:{address[1]}"
@@ -146,9 +153,11 @@ def lost(error: BaseException, doing: str, endpoint: Endpoint, address: Address)
     if isinstance(error, ssl.SSLError):
         return TransientError(f"{where} broke off TLS: {error}", hint="is the scheme right? redis:// is without TLS")
     if isinstance(error, TimeoutError):
-        hint = f"is it overloaded, or behind a firewall? `?timeout=60s` in the URL waits longer than {endpoint.timeout_s:g}s"
+        hint = "is it overloaded, or behind a firewall? `?timeout=60s` at the end of the URL waits for a minute"
         return TransientError(f"{where} did not answer within {endpoint.timeout_s:g}s", hint=hint)
-    return TransientError(f"{where} can't be reached: {error or type(error).__name__}", hint="is the server running?")
+    return TransientError(
+        f"{where} can't be reached: {str(error) or type(error).__name__}", hint="is the server running?"
+    )
 
 
 def _params(connection: Connection) -> dict[str, str]:
@@ -185,7 +194,9 @@ def _is_true(text: str) -> bool:
 
 def _database(connection: Connection, text: str) -> int:
     if text and not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"connection {connection}: '{text}' is not a database number", hint="e.g. redis://host:6379/0")
+        raise ConfigError(
+            f"connection {connection}: '{text}' is not a database number", hint="e.g. redis://host:6379/0"
+        )
     return int(text or 0)
 
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import hiredis
 
-from millrace.connectors.redis.endpoint import Address, Endpoint, lost, store_error
+from millrace.connectors.redis.endpoint import Address, Command, Endpoint, lost, pack, store_error
 from millrace.connectors.redis.slots import Topology, parse_slots
 from millrace.errors import TargetError, TransientError
 
 _RECEIVE_BYTES = 1 << 16
 _MOVES = 5
-Command = Sequence[bytes | str | int]
 
 
 def connect(endpoint: Endpoint, address: Address, doing: str) -> socket.socket:
@@ -43,10 +42,11 @@ def connect(endpoint: Endpoint, address: Address, doing: str) -> socket.socket:
 def exchange(
     link: socket.socket, commands: Sequence[Command], endpoint: Endpoint, address: Address, doing: str
 ) -> list[Any]:
-    """Send some commands at once and wait for all their replies; an error reply is a `hiredis.ReplyError` among them."""
-    reader, replies = hiredis.Reader(), []
+    """Send commands at once and wait for all their replies; an error reply is a `hiredis.ReplyError` among them."""
+    reader = hiredis.Reader()
+    replies: list[Any] = []
     try:
-        link.sendall(b"".join(hiredis.pack_command(tuple(command)) for command in commands))
+        link.sendall(b"".join(map(pack, commands)))
         while len(replies) < len(commands):
             data = link.recv(_RECEIVE_BYTES)
             if not data:
@@ -84,27 +84,28 @@ class Store:
             address = self._address(raw, doing)
             replies = self._exchange(address, commands, doing)
             errors = [str(reply) for reply in replies if isinstance(reply, hiredis.ReplyError)]
+            if not errors:
+                return replies
             if not any(text.startswith("MOVED ") for text in errors):
                 break
-            self._topology = None
-        if errors:
-            raise store_error(errors[0], doing, self.endpoint)
-        return replies
+            self.forget_topology()
+        raise store_error(errors[0], doing, self.endpoint)
 
     def everywhere(self, doing: str, *command: bytes | str | int) -> list[tuple[Address, Any]]:
         """One command to every server that holds data."""
-        answers = [(address, self._exchange(address, [command], doing)[0]) for address in self.addresses(doing)]
-        for _, reply in answers:
-            if isinstance(reply, hiredis.ReplyError):
-                raise store_error(str(reply), doing, self.endpoint)
-        return answers
+        return [(address, self.at(doing, address, *command)) for address in self.addresses(doing)]
 
     def at(self, doing: str, address: Address, *command: bytes | str | int) -> Any:
         """One command to one server."""
-        reply = self._exchange(address, [command], doing)[0]
-        if isinstance(reply, hiredis.ReplyError):
-            raise store_error(str(reply), doing, self.endpoint)
-        return reply
+        return self.all_at(doing, address, [command])[0]
+
+    def all_at(self, doing: str, address: Address, commands: Sequence[Command]) -> list[Any]:
+        """Commands in a row to one server. Raises the first error, when all have been answered."""
+        replies = self._exchange(address, commands, doing)
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                raise store_error(str(reply), doing, self.endpoint)
+        return replies
 
     def addresses(self, doing: str) -> Iterable[Address]:
         """Every server that holds data: the one, or each primary of a cluster."""
@@ -116,6 +117,10 @@ class Store:
             self._topology = self._ask_topology(doing)
         return self._topology
 
+    def forget_topology(self) -> None:
+        """A server said that keys have moved: ask anew when the topology is needed next."""
+        self._topology = None
+
     def close(self) -> None:
         for link in self._links.values():
             link.close()
@@ -126,9 +131,9 @@ class Store:
             return self.endpoint.addresses[0]
         address = self.topology(doing).node_of(key)
         if address is None:
-            self._topology = None
+            self.forget_topology()
             raise TransientError(
-                f"{doing} in {self.endpoint}: no server of the cluster holds the slot of {key.decode(errors='replace')}",
+                f"{doing} in {self.endpoint}: no server of the cluster holds the slot of {key!r}",
                 hint="see CLUSTER INFO: a node is down, or slots are unassigned",
             )
         return address

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from millrace.connectors.redis.key_template import KeyTemplate
+from millrace.connectors.wire.compression import Compression
+from millrace.connectors.wire.key_template import KeyTemplate
 from millrace.spec.connector import Options
 from millrace.spec.units import Duration
 
@@ -23,29 +24,20 @@ class ValueLayout(StrEnum):
     HASH = "hash"
 
 
-class Compression(StrEnum):
-    """How a value's bytes are compressed, each value on its own."""
-
-    NONE = "none"
-    ZSTD = "zstd"
-    SNAPPY = "snappy"
-    GZIP = "gzip"
-
-
 class RedisOptions(Options):
     """A row of the asset under one key of its version: `{asset}:{version}:{key}`."""
 
     connection: str = Field(
-        description="Name of the connection: redis://, rediss:// (TLS), redis+cluster://, rediss+cluster:// or `embedded`.",
+        description="Name of the connection: redis://, rediss:// (TLS), the same with +cluster, or `embedded`.",
         examples=["redis_online", "embedded"],
     )
     key: str = Field(
-        description="Template of a row's key: column names in braces, with text between them; `{{` and `}}` are plain braces.",
+        description="Template of a row's key: columns in braces, text between them; `{{` and `}}` are plain braces.",
         examples=["{id}", "{country}:{id}"],
     )
     value: ValueLayout = Field(
         default=ValueLayout.PROTOBUF,
-        description="How the row is written: one string as Protobuf, JSON or MessagePack, or a Redis hash with a field a column.",
+        description="How a row is written: a string of Protobuf, JSON or MessagePack, or a hash with a field a column.",
         examples=["protobuf", "hash"],
     )
     compression: Compression = Field(
@@ -55,7 +47,7 @@ class RedisOptions(Options):
     )
     ttl: Annotated[Duration, Field(ge=timedelta(milliseconds=1))] | None = Field(
         default=None,
-        description="Time after its load at which Redis lets a row expire, at least 1ms; none: rows stay until their version retires.",
+        description="How long Redis keeps a row after its load, at least 1ms; without it, until the version retires.",
         examples=["7d"],
     )
 

@@ -15,14 +15,14 @@ from typing import Any
 
 import hiredis
 
-from millrace.connectors.redis.endpoint import Address, Endpoint, lost, store_error
+from millrace.connectors.redis.endpoint import Address, Endpoint, lost, pack, store_error
 from millrace.errors import MillraceError, TransientError
 
 _FIRST_DELAY_S = 0.01
 _LONGEST_DELAY_S = 2.0
 _TICKS_PER_TIMEOUT = 4
 
-#: A question: who waits for the answer, the bytes, and, for several replies, the list that collects them and their count.
+#: Who waits for the answer; the bytes of the question; where it has several replies, their collection and number.
 _Question = tuple["asyncio.Future[Any]", bytes, list[Any] | None, int]
 
 
@@ -202,7 +202,7 @@ async def open_link(endpoint: Endpoint, address: Address, tls: ssl.SSLContext | 
             complete.set_result(None)
 
     link.on_replies = collect
-    link.transport.write(b"".join(hiredis.pack_command(command) for command in commands))
+    link.transport.write(b"".join(pack(command) for command in commands))
     try:
         await asyncio.wait((complete, link.ended), return_when=asyncio.FIRST_COMPLETED)
         for reply in replies:

@@ -32,16 +32,18 @@ def slot_of(key: bytes) -> int:
     return binascii.crc_hqx(key, 0) % SLOTS
 
 
-def slots_of(keys: pa.Array, prefix: bytes = b"") -> Slots:
-    """The slot of `prefix` + key for each key of a binary array without nulls, computed byte column by byte column."""
+def slots_of(keys: pa.LargeBinaryArray, shared: bytes = b"") -> Slots:
+    """The slot of each key, none of them null, computed byte column by byte column; each starts with `shared`."""
     import numpy as np
 
-    wide = str(keys.type).startswith("large_")
-    offsets = np.frombuffer(keys.buffers()[1], np.int64 if wide else np.int32)[keys.offset :][: len(keys) + 1]
-    data = np.frombuffer(keys.buffers()[2] or b"", np.uint8)
-    crc = _crc16(data, offsets[:-1].astype(np.int64), np.diff(offsets), binascii.crc_hqx(prefix, 0))
-    tagged = np.arange(len(keys)) if b"{" in prefix else np.flatnonzero(_has_brace(data, offsets))
-    crc[tagged] = [slot_of(prefix + keys[row].as_py()) for row in tagged.tolist()]
+    from millrace.connectors.wire.rows import offsets_of
+
+    offsets = offsets_of(keys)
+    data = np.frombuffer(memoryview(keys.buffers()[2] or b""), np.uint8)
+    starts = offsets[:-1] + len(shared)
+    crc = _crc16(data, starts, offsets[1:] - starts, binascii.crc_hqx(shared, 0))
+    tagged = np.flatnonzero(_has_brace(data, offsets))
+    crc[tagged] = [slot_of(keys[row].as_py()) for row in tagged.tolist()]
     return crc % SLOTS
 
 

@@ -6,17 +6,11 @@ import contextlib
 import select
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING
-
-import hiredis
 
 from millrace.connectors.redis.endpoint import Address, Endpoint, lost, store_error
 from millrace.connectors.redis.link import connect
-from millrace.connectors.redis.replies import Replies
+from millrace.connectors.wire.replies import Failure, ReplyCounter
 from millrace.errors import MillraceError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: Bytes that may wait here for the kernel to take them; the kernel holds some MB more.
 BACKLOG_BYTES = 8 << 20
@@ -26,10 +20,13 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Stream:
-    """Commands out, replies counted in `replies`. One thread; not picklable: made inside a task."""
+    """Commands out, replies counted in `replies`. One thread; not picklable: made inside a task.
+
+    A connection that breaks, or on which nothing moves for the endpoint's timeout, raises TransientError.
+    """
 
     def __init__(self, endpoint: Endpoint, address: Address, doing: str) -> None:
-        self.replies = Replies()
+        self.replies = ReplyCounter()
         self.expected = 0
         self._endpoint, self._address, self._doing = endpoint, address, doing
         self._outbox: deque[memoryview] = deque()
@@ -37,14 +34,12 @@ class Stream:
         self._socket = connect(endpoint, address, doing)
         self._socket.setblocking(False)
 
-    def send(self, payload: bytes | pa.Buffer, replies: int) -> None:
-        """Queue whole commands that bring this many replies; returns when not much of them is left to be sent.
-
-        Raises TransientError when the connection breaks, or nothing moves for the endpoint's timeout.
-        """
-        self.expected += replies
-        self._outbox.append(memoryview(payload).cast("B"))
-        self._waiting_bytes += len(self._outbox[-1])
+    def send(self, payload: memoryview | bytes, replies: int) -> None:
+        """Queue whole commands that bring this many replies; returns when not much of them is left to be sent."""
+        if len(payload):
+            self.expected += replies
+            self._outbox.append(memoryview(payload))
+            self._waiting_bytes += len(payload)
         self._move()
         while self._waiting_bytes > BACKLOG_BYTES:
             self._wait()
@@ -52,9 +47,16 @@ class Stream:
 
     def drain(self) -> None:
         """Wait until every command is answered."""
-        while self.replies.received < self.expected:
+        while self.replies.count < self.expected:
             self._wait()
             self._move()
+
+    def failures_before(self, reply: int) -> list[Failure]:
+        """Take the error replies with an index below `reply`; each is given once."""
+        found = self.replies.failures
+        count = next((n for n, failure in enumerate(found) if failure.index >= reply), len(found))
+        taken, found[:count] = found[:count], []
+        return taken
 
     def close(self) -> None:
         self._socket.close()
@@ -64,7 +66,7 @@ class Stream:
         try:
             self._send_some()
             self._receive_some()
-        except (OSError, hiredis.ProtocolError) as error:
+        except OSError as error:
             raise self._broken(error) from error
 
     def _wait(self) -> None:
@@ -96,8 +98,9 @@ class Stream:
 
     def _broken(self, error: Exception) -> MillraceError:
         """The store's last words when it hung up because of what it was sent; else that the connection broke."""
-        with contextlib.suppress(OSError, hiredis.ProtocolError):
+        with contextlib.suppress(OSError):
             self._receive_some()
-        if self.replies.errors:
-            return store_error(self.replies.errors[-1][1], self._doing, self._endpoint)
+        last = self.replies.failures[-1].text if self.replies.failures else ""
+        if last.startswith("ERR "):
+            return store_error(last, self._doing, self._endpoint)
         return lost(error, self._doing, self._endpoint, self._address)

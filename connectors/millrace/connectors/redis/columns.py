@@ -1,0 +1,140 @@
+"""The writing half of `layout`: Arrow batches as the commands that store their rows. By column; needs pyarrow."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from millrace.connectors.base import MAX_RAW_BYTES, DirtyRow
+from millrace.connectors.redis.layout import Manifest
+from millrace.connectors.redis.options import ValueLayout
+from millrace.connectors.redis.slots import slots_of
+from millrace.connectors.wire import json as json_wire
+from millrace.connectors.wire import msgpack, protobuf, resp, text
+from millrace.connectors.wire.compression import compress
+from millrace.connectors.wire.rows import offsets_of
+
+if TYPE_CHECKING:
+    from millrace.connectors.redis.slots import Slots
+
+MAX_VALUE_BYTES = 512 << 20  # Redis takes no longer string
+_SHOWN_CHARACTERS = 100
+
+_ENCODERS = {
+    ValueLayout.PROTOBUF: protobuf.encode,
+    ValueLayout.JSON: json_wire.encode,
+    ValueLayout.MSGPACK: msgpack.encode,
+}
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a batch as commands: `commands[i]` stores row `index[i]` of `batch` under `keys[i]`."""
+
+    batch: pa.RecordBatch
+    key_columns: Sequence[str]
+    index: Indices
+    keys: pa.LargeBinaryArray
+    commands: pa.LargeBinaryArray
+    replies_per_row: int
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def data(self) -> memoryview:
+        """The commands, one after the other."""
+        return memoryview(self.commands.buffers()[2] or b"")
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def slots(self) -> Slots:
+        return slots_of(self.keys)
+
+    def take(self, positions: Indices) -> Rows:
+        chosen = pa.array(positions, pa.int64())
+        return Rows(
+            self.batch,
+            self.key_columns,
+            self.index[positions],
+            self.keys.take(chosen),
+            self.commands.take(chosen),
+            self.replies_per_row,
+        )
+
+    def dirty(self, position: int, reason: str) -> DirtyRow:
+        return dirty_row(self.batch, int(self.index[position]), reason, self.key_columns)
+
+
+def pieces(batch: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
+    """The batch in parts of about `size` bytes, of one row at least."""
+    rows = max(1, batch.num_rows // max(1, math.ceil(batch.nbytes / size)))
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
+
+
+def encode_keys(manifest: Manifest, batch: pa.RecordBatch) -> tuple[pa.LargeBinaryArray, Mapping[int, str]]:
+    """The whole key of each row; null, with the reason, where it has none."""
+    found = manifest.whole_key.render(batch, manifest.types)
+    return found.values, found.refused
+
+
+def encode_rows(
+    manifest: Manifest, batch: pa.RecordBatch, max_value: int = MAX_VALUE_BYTES
+) -> tuple[Rows, list[DirtyRow]]:
+    """The rows as commands, and those that can't be stored, with the reason.
+
+    A key that is null in part, a value that the encoding can't hold, or one of more than `max_value` bytes.
+    """
+    keys, refused = encode_keys(manifest, batch)
+    if manifest.value is ValueLayout.HASH:
+        texts = text.encode(batch, manifest.fields)
+        values, bad = list(texts.columns), texts.refused
+    else:
+        encoded = _ENCODERS[manifest.value](batch, manifest.fields)
+        values, bad = [compress(encoded.values, manifest.compression)], encoded.refused
+    reasons = {**_too_long(values, max_value), **bad, **refused}
+    index = np.arange(batch.num_rows)
+    if reasons:
+        index = np.delete(index, list(reasons))
+        kept = pa.array(index, pa.int64())
+        keys, values = keys.take(kept), [column.take(kept) for column in values]
+    if manifest.value is ValueLayout.HASH:
+        names = [field.name for field in manifest.fields]
+        commands = resp.hset_commands(keys, names, values, manifest.ttl_ms, clear=True)
+    else:
+        commands = resp.set_commands(keys, values[0], manifest.ttl_ms)
+    key_columns = manifest.key.columns
+    rows = Rows(batch, key_columns, index, keys, commands.rows, commands.replies_per_row)
+    return rows, [dirty_row(batch, row, reasons[row], key_columns) for row in sorted(reasons)]
+
+
+def dirty_row(batch: pa.RecordBatch, row: int, reason: str, key_columns: Sequence[str]) -> DirtyRow:
+    """A row set aside, by its key. Its raw bytes are JSON: long values cut, what JSON lacks as Python shows it."""
+    values = {name: _cut(value) for name, value in batch.slice(row, 1).to_pylist()[0].items()}
+    raw = json.dumps(values, ensure_ascii=False, default=str).encode("utf-8", "replace")
+    origin = ", ".join(f"{name}={str(values.get(name))[:_SHOWN_CHARACTERS]}" for name in key_columns)
+    return DirtyRow(reason, origin, raw[:MAX_RAW_BYTES])
+
+
+def _cut(value: Any) -> Any:
+    return value[:MAX_RAW_BYTES] if isinstance(value, str | bytes) else value
+
+
+def _too_long(columns: Iterable[pa.LargeBinaryArray], limit: int) -> dict[int, str]:
+    found = {}
+    for column in columns:
+        lengths = np.diff(offsets_of(column))
+        for row in np.flatnonzero(lengths > limit).tolist():
+            found[row] = f"the value has {int(lengths[row]):,} bytes, and Redis holds at most {limit:,}"
+    return found

@@ -1,0 +1,194 @@
+"""Lookups by key, for serving: always of one whole version, the one that the pointer says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from millrace.connectors.redis.client import Client, command
+from millrace.connectors.redis.endpoint import endpoint_of
+from millrace.connectors.redis.layout import Manifest, parse_manifest, pointer_key
+from millrace.connectors.redis.values import Row, get_command, is_missing, value_decoder
+from millrace.errors import MillraceError, NotFound, TransientError
+from millrace.spec.connection import Connection
+
+log = logging.getLogger(__name__)
+
+#: The value of a key's one column, or of all its columns: in the template's order, or by name.
+Key: TypeAlias = Any | Sequence[Any] | Mapping[str, Any]
+
+DEFAULT_TIMEOUT_S = 2.0
+DEFAULT_REFRESH_S = 5.0
+_MOST_FLIPS = 10
+
+
+@dataclass(frozen=True)
+class _Current:
+    """All that a lookup needs of the current version. Replaced as a whole, never changed."""
+
+    manifest: Manifest
+    decode: Callable[[Any], Row]
+    get: bytes
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> _Current:
+        return cls(manifest, value_decoder(manifest), get_command(manifest))
+
+    def key(self, key: Key) -> bytes:
+        many = isinstance(key, list | tuple | Mapping)
+        return self.manifest.key_of(key if many else (key,))
+
+
+class RedisReader:
+    """Reads the rows of one asset. Open and use it in one event loop; any number of calls at a time.
+
+    A call sees one version, old or new, from its beginning to its end, whatever is published meanwhile. A move of the
+    pointer is heard of at once, and looked up every `refresh_s` in case that is missed. Raises NotFound as long as the
+    asset has no published version, TransientError when the store doesn't answer within `timeout_s`, ValueError for a
+    key that doesn't fit the key's columns, `UnreadableValue` for bytes that are not what the manifest says.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        asset: str,
+        *,
+        client: Client | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        refresh_s: float = DEFAULT_REFRESH_S,
+    ) -> None:
+        self.asset = asset
+        self._connection, self._timeout_s, self._refresh_s = connection, timeout_s, refresh_s
+        self._shared = client
+        self._client: Client | None = client
+        self._pointer = pointer_key(asset).encode()
+        self._current: _Current | None = None
+        self._moved = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        self._recheck: asyncio.Task[_Current | None] | None = None
+
+    async def open(self) -> None:
+        """Connect and read the pointer; no error when nothing is published yet."""
+        if self._client is None:
+            self._client = Client(await asyncio.to_thread(endpoint_of, self._connection), self._timeout_s)
+            await self._client.open()
+        await self._read_pointer()
+        self._client.listen(pointer_key(self.asset), self._moved.set)
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        if self._client is not None:
+            self._client.unlisten(pointer_key(self.asset))
+            if self._shared is None:
+                await self._client.close()
+                self._client = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the version that lookups see now. Raises NotFound when there is none."""
+        return self._published().manifest
+
+    @property
+    def version(self) -> str:
+        """The id of the version that lookups see now. Raises NotFound when there is none."""
+        return self.manifest.version
+
+    async def get(self, key: Key) -> Row | None:
+        """The row under a key, None when the current version has none."""
+        current, client = self._published(), self._opened()
+        for _ in range(_MOST_FLIPS):
+            whole = current.key(key)
+            raw = await client.fetch(whole, command(current.get, whole))
+            if not is_missing(raw):
+                return current.decode(raw)
+            latest = await self._latest()
+            if latest.manifest.version == current.manifest.version:
+                return None
+            current = latest
+        raise self._flapping()
+
+    async def multi_get(self, keys: Sequence[Key]) -> list[Row | None]:
+        """The rows under many keys, in their order, all of one version; None for a key that it doesn't have."""
+        current, client = self._published(), self._opened()
+        for _ in range(_MOST_FLIPS):
+            raws = await client.fetch_all(current.get, [current.key(key) for key in keys]) if keys else []
+            if any(map(is_missing, raws)):
+                latest = await self._latest()
+                if latest.manifest.version != current.manifest.version:
+                    current = latest
+                    continue
+            return [None if is_missing(raw) else current.decode(raw) for raw in raws]
+        raise self._flapping()
+
+    async def exists(self, key: Key) -> bool:
+        """Whether the current version has a row under a key."""
+        current, client = self._published(), self._opened()
+        for _ in range(_MOST_FLIPS):
+            whole = current.key(key)
+            if await client.fetch(whole, command(b"EXISTS", whole)):
+                return True
+            latest = await self._latest()
+            if latest.manifest.version == current.manifest.version:
+                return False
+            current = latest
+        raise self._flapping()
+
+    def _opened(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("RedisReader.open() comes first")
+        return self._client
+
+    def _published(self) -> _Current:
+        if self._current is None:
+            raise NotFound(
+                f"asset {self.asset} has no published version in {self._connection}",
+                hint="run its spec first; `millrace versions` lists what there is",
+            )
+        return self._current
+
+    async def _latest(self) -> _Current:
+        """The version that the pointer says now; asked once for all lookups that missed in the same tick.
+
+        A key may be missing because its version was retired since the lookup began.
+        """
+        if self._recheck is None:
+            self._recheck = asyncio.get_running_loop().create_task(self._read_pointer())
+        await asyncio.shield(self._recheck)
+        return self._published()
+
+    async def _read_pointer(self) -> _Current | None:
+        self._recheck = None  # lookups that miss from here on ask again: this answer may be older than theirs
+        raw = await self._opened().fetch(self._pointer, command(b"GET", self._pointer))
+        if raw is None:
+            self._current = None
+            return None
+        manifest = parse_manifest(raw, f"the key {pointer_key(self.asset)} in {self._connection}")
+        if self._current is None or self._current.manifest != manifest:
+            self._current = _Current.of(manifest)
+        return self._current
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._refresh_s * random.uniform(0.8, 1.2)):
+                    await self._moved.wait()
+            except TimeoutError:
+                pass
+            self._moved.clear()
+            try:
+                await self._read_pointer()
+            except MillraceError as error:
+                log.warning("%s keeps being read at its last known version: %s", self.asset, error.message)
+
+    def _flapping(self) -> TransientError:
+        return TransientError(
+            f"asset {self.asset} was published {_MOST_FLIPS} times while one lookup ran",
+            hint="something publishes in a loop: see `millrace versions`",
+        )

@@ -1,0 +1,65 @@
+"""Work over the keys of a version in Spark tasks: counting them, erasing them. Pipelined, in small steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from millrace.connectors.redis.columns import Rows, encode_keys, pieces
+from millrace.connectors.redis.endpoint import Endpoint, store_error
+from millrace.connectors.redis.layout import Manifest
+from millrace.connectors.redis.loader import Fleet
+from millrace.connectors.wire import resp
+from millrace.errors import TransientError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: So few bytes of keys go out before their replies are awaited that other clients of the server hardly wait for us.
+_STEP_BYTES = 1 << 18
+
+
+class KeyTask:
+    """One command for each key of a batch, `EXISTS` or `UNLINK`; the sum of the answers. See `base.BatchTask`."""
+
+    def __init__(self, endpoint: Endpoint, manifest: Manifest, command: str, doing: str) -> None:
+        self._endpoint, self._manifest, self._command, self._doing = endpoint, manifest, command, doing
+        self._fleet: Fleet | None = None
+
+    def open(self) -> None:
+        self._fleet = Fleet(self._endpoint, self._doing)
+
+    def run(self, batch: pa.RecordBatch) -> int:
+        return sum(self._step(piece) for piece in pieces(batch, _STEP_BYTES))
+
+    def close(self) -> None:
+        if self._fleet is not None:
+            self._fleet.close()
+            self._fleet = None
+
+    def _step(self, batch: pa.RecordBatch) -> int:
+        keys, refused = encode_keys(self._manifest, batch)
+        keys = keys.drop_null() if refused else keys  # rows without a key were never stored
+        commands = resp.commands([self._command.encode(), keys])
+        rows = Rows(batch, self._manifest.key.columns, np.arange(len(keys)), keys, commands.rows, 1)
+        return self._ask(rows)
+
+    def _ask(self, rows: Rows) -> int:
+        assert self._fleet is not None, "open() comes first"
+        found = 0
+        for address, part in self._fleet.split(rows):
+            stream = self._fleet.stream(address)
+            before = stream.replies.total
+            stream.send(part.data, len(part))
+            stream.drain()
+            found += stream.replies.total - before
+            for failure in stream.failures_before(stream.expected):
+                if failure.text.startswith("MOVED "):
+                    self._fleet.moved()
+                    raise TransientError(
+                        f"{self._doing} in {self._endpoint}: the cluster moves slots just now ({failure.text})",
+                        hint="try again when its resharding is over",
+                    )
+                raise store_error(failure.text, self._doing, self._endpoint)
+        return found
