@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from millrace.jobs import jvm
+from millrace.jobs.session import end_jvm, spark_session
+from millrace.spec.settings import Settings
 from tests.servers.mariadb import Database, MariaDb
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisCluster, RedisServer, RedisTlsServer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_CACHE = Path(__file__).resolve().parent.parent / ".cache"
+
+os.environ["PYSPARK_PYTHON"] = sys.executable
+os.environ["JAVA_HOME"] = str(jvm.java().resolve().parent.parent)
+os.environ.setdefault("MILLRACE_JARS", str(_CACHE / "jars"))
+os.environ.setdefault("MILLRACE_CACHE", str(_CACHE))
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One session on local[2] for all tests, made as runs make theirs, with a heap of 1 GiB."""
+    home = tmp_path_factory.mktemp("spark")
+    settings = Settings.from_env(
+        {
+            "MILLRACE_HOME": str(home),
+            "MILLRACE_SPARK_MASTER": "local[2]",
+            "MILLRACE_SPARK_CONF": f"spark.driver.memory=1g spark.local.dir={home}",
+        }
+    )
+    session = spark_session(settings, "millrace tests")
+    yield session
+    session.stop()
+    end_jvm()
 
 
 @pytest.fixture(scope="session")
@@ -97,23 +125,3 @@ def redis_cluster(_redis_cluster: RedisCluster) -> RedisCluster:
     """A Redis cluster of three masters, empty at the test's start."""
     _redis_cluster.flush()
     return _redis_cluster
-
-
-@pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """One session on local[2] for all tests, made as runs make theirs."""
-    from millrace.jobs.session import end_jvm, spark_session
-    from millrace.spec.settings import Settings
-
-    home = tmp_path_factory.mktemp("spark")
-    settings = Settings.from_env(
-        {
-            "MILLRACE_HOME": str(home),
-            "MILLRACE_SPARK_MASTER": "local[2]",
-            "MILLRACE_SPARK_CONF": f"spark.driver.memory=1g spark.local.dir={home}",
-        }
-    )
-    session = spark_session(settings, "millrace tests")
-    yield session
-    session.stop()
-    end_jvm()
