@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from typing import Annotated
+
 import typer
 
 from millrace.cli import inspect_commands, local_commands, run_commands, spec_commands
+from millrace.cli.output import DEBUG
 
 app = typer.Typer(
     name="millrace",
-    help="One YAML spec from source to served: plan, stage, check, load, verify, publish, look up.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     epilog="Exit codes: 0 done, 1 failed, 2 the spec or the settings are wrong, 3 a check refused the data, "
     "4 too many dirty records, 5 another run holds the asset, 6 a server was away, 130 cancelled.",
 )
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option(help="Show the whole trace of an error.", envvar=DEBUG)] = False,
+) -> None:
+    """One YAML spec from source to served: plan, stage, check, load, verify, publish, look up."""
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
 for module in (spec_commands, run_commands, inspect_commands, local_commands):
     module.add_to(app)
 

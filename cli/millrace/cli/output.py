@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -16,6 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from millrace.errors import MillraceError, SpecError
+
+#: Set by `--debug`: errors come with their whole trace.
+DEBUG = "MILLRACE_DEBUG"
 
 #: Results go to standard output, everything that is said on the way to standard error.
 results = Console(soft_wrap=True, highlight=False)
@@ -79,6 +83,8 @@ def tell(error: MillraceError) -> None:
     messages.print(f"{type(error).__name__}: {error.message}", style="red", markup=False)
     if error.hint:
         messages.print(f"  → {error.hint}", markup=False)
+    if os.environ.get(DEBUG):
+        messages.print("".join(traceback.format_exception(error)), markup=False)
 
 
 def size_text(size: float) -> str:

@@ -75,7 +75,7 @@ def translate(error: BaseException, doing: str) -> MillraceError:
     for known in _KNOWN:
         if re.search(known.pattern, text):
             return known.kind(f"{doing} failed: {_cause(text)}", hint=known.hint)
-    return RunFailed(f"{doing} failed: {_cause(text)}", hint="the full trace is in the log, with --log-level debug")
+    return RunFailed(f"{doing} failed: {_cause(text)}", hint="`millrace --debug …` shows the whole trace")
 
 
 def _made(kind: type[MillraceError], message: str, hint: str) -> MillraceError:
