@@ -71,8 +71,8 @@ class Catalog:
 
         Then move each store's pointer and confirm it. Publishing the version that is current already (a merge) moves
         only watermark and APIs. A second call of the same run gives the same answer. Raises RunConflict when the lease
-        was lost, when the watermark has moved since the run took it, or while another flip's pointers are on their way;
-        RunFailed when the version isn't loaded.
+        was lost or the watermark has moved since the run took it, TransientError while another flip's pointers are on
+        their way, RunFailed when the version isn't loaded.
         """
         what = f"publishing version {publication.version_id} of '{lease.asset}'"
         return self._database.write(what, lambda c: self._flipper.publish(c, lease, publication))
@@ -82,8 +82,8 @@ class Catalog:
 
         `to` None is the newest older version that was good and is kept; a rolled-back one must be named. Then move
         each store's pointer and confirm it. A run under way is not disturbed, but can't publish if the watermark moved.
-        Raises NotFound when there is none, RunFailed when that version can't be used, RunConflict while a publish's
-        pointers are on their way.
+        Raises NotFound when there is none, RunFailed when that version can't be used, TransientError while another
+        flip's pointers are on their way.
         """
         what = f"rolling '{asset}' back to {to or 'the version before'}"
         return self._database.write(what, lambda c: self._flipper.rollback(c, asset, to, reason))

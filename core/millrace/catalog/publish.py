@@ -23,7 +23,7 @@ from millrace.catalog.model import ApiDefinition, Flip, Json, Lease, Publication
 from millrace.catalog.owner import Fate, Owner, fate
 from millrace.catalog.rows import Row, lock_asset, run_row, to_version, version_row
 from millrace.catalog.versions import change
-from millrace.errors import NotFound, RunConflict, RunFailed
+from millrace.errors import NotFound, RunConflict, RunFailed, TransientError
 
 GUARD_S = 60
 
@@ -135,7 +135,7 @@ class Flipper:
         owner = Owner(asset["flip_host"], asset["flip_pid"], asset["flip_machine"], asset["flip_started"])
         if owner == self.owner or fate(owner) is Fate.ENDED:
             return
-        raise RunConflict(
+        raise TransientError(
             f"'{asset['name']}' is being flipped to version {asset['current_version']} by process {owner.pid} "
             f"on {owner.host}: its stores' pointers are not all confirmed yet",
             hint=f"that takes a moment; try again. The guard ends by itself at {shown(until)}",

@@ -64,17 +64,26 @@ class Runs:
         return self._database.write(f"resuming run {run_id}", work)
 
     def finish(
-        self, run_id: str, state: RunState, *, stats: Mapping[str, Json] | None = None, error: RunError | None = None
+        self,
+        run_id: str,
+        state: RunState,
+        *,
+        stats: Mapping[str, Json] | None = None,
+        error: RunError | None = None,
+        attempt: int | None = None,
     ) -> RunRecord:
         """End a run, and release its lease. A step that was still running has failed with the same error.
 
-        `stats` None keeps those that were saved. Ending a run again changes its end. Raises ValueError for `running`.
+        `stats` None keeps those that were saved. Ending a run again changes its end. With an `attempt`, raises
+        RunConflict when the run is at another one by now, because someone has resumed it. Raises ValueError for
+        `running`.
         """
         if state is RunState.RUNNING:
             raise ValueError("a run ends as succeeded, failed or cancelled")
 
         def work(connection: Connection) -> RunRecord:
             lock_asset(connection, run_row(connection, run_id)["asset"])
+            _check_attempt(run_row(connection, run_id), attempt)
             leases.drop(connection, run_id)
             now = self._clock()
             values = {"state": state, "ended_at": now, **error_values(error)}
@@ -229,6 +238,15 @@ class Runs:
 def _fate(connection: Connection, run: Row) -> Fate:
     """What became of the run's process; unknown when the run isn't tied to one."""
     return Fate.UNKNOWN if leases.held_by_time(connection, run["id"]) else fate(run_owner(run))
+
+
+def _check_attempt(run: Row, attempt: int | None) -> None:
+    if attempt is not None and run["attempt"] != attempt:
+        raise RunConflict(
+            f"run {run['id']} of '{run['asset']}' was resumed meanwhile: process {run['pid']} on {run['host']} is at "
+            f"attempt {run['attempt']} of it, not {attempt}",
+            hint="leave it to that process",
+        )
 
 
 def _by_key(connection: Connection, asset: str, key: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from millrace.catalog import ApiDefinition, Catalog, Publication, RunState, VersionState, this_process
-from millrace.errors import RunConflict, RunFailed
+from millrace.errors import RunConflict, RunFailed, TransientError
 from tests.core.catalog.life import ASSET, COLUMNS, ELSEWHERE, TTL_S, Life
 
 
@@ -188,7 +188,7 @@ def test_no_flip_begins_while_another_process_moves_the_pointers(life: Life, sha
         prepared = other.prepare()
         flip = other.publish(prepared)
         with pytest.raises(
-            RunConflict, match=f"being flipped to version {flip.version.id} by process 4242 on elsewhere"
+            TransientError, match=f"being flipped to version {flip.version.id} by process 4242 on elsewhere"
         ):
             life.catalog.rollback(ASSET)
         elsewhere.pointer_confirmed(ASSET, "redis", flip.version.id)

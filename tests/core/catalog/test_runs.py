@@ -124,6 +124,15 @@ def test_a_failed_run_resumes_with_its_plan_its_steps_and_its_version(life: Life
     assert life.catalog.leases.acquire(ASSET, after.id, TTL_S).token > prepared.lease.token
 
 
+def test_a_process_that_was_thought_dead_cannot_end_the_run_that_was_taken_from_it(life: Life) -> None:
+    run = life.start()
+    life.catalog.runs.finish(run.id, RunState.FAILED, attempt=run.attempt)
+    life.catalog.runs.resume(run.id)
+    with pytest.raises(RunConflict, match=f"run {run.id} of 'clicks' was resumed meanwhile"):
+        life.catalog.runs.finish(run.id, RunState.FAILED, attempt=run.attempt)
+    assert life.catalog.runs.get(run.id).state is RunState.RUNNING
+
+
 def test_a_run_that_succeeded_or_is_under_way_is_not_resumed(life: Life, shared_url: str) -> None:
     run = life.prepare().run
     with opened_by(ELSEWHERE, life, shared_url).catalog as elsewhere:

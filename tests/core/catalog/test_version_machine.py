@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from millrace.catalog import Catalog, Publication, RunState, VersionState
 from millrace.catalog.states import LEGAL_MOVES
-from millrace.errors import RunConflict, RunFailed
+from millrace.errors import RunConflict, RunFailed, TransientError
 from tests.core.catalog.life import ASSET, COLUMNS, TTL_S, HandClock, Life, Prepared
 
 
@@ -105,7 +105,7 @@ class VersionMachine(RuleBasedStateMachine):
         before = self.catalog.versions.list(ASSET), self.catalog.assets.get(ASSET), self.catalog.assets.watermark(ASSET)
         try:
             return call()
-        except (RunConflict, RunFailed):
+        except (RunConflict, RunFailed, TransientError):
             pass
         now = self.catalog.versions.list(ASSET), self.catalog.assets.get(ASSET), self.catalog.assets.watermark(ASSET)
         assert now == before
