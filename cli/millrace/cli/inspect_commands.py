@@ -155,14 +155,12 @@ def _run(record: RunRecord) -> dict[str, Any]:
 def _run_row(record: RunRecord) -> dict[str, Any]:
     statistics = record.stats or {}
     targets = statistics.get("targets", {})
-    error = record.error.message.splitlines()[0] if record.error else None
     return {
         **_run(record),
         "seconds": f"{statistics['seconds']:.1f}" if statistics else None,
         "read": f"{statistics['source']['rows_read']:,}" if statistics else None,
         "loaded": ", ".join(f"{t['rows_loaded']:,}" for t in targets.values()) if targets else None,
         "dirty": f"{statistics['rows_dirty']:,}" if statistics else None,
-        "error": error,
     }
 
 
@@ -193,4 +191,4 @@ def _raw(raw: bytes) -> str:
 
 
 def _text(time: datetime | None) -> str | None:
-    return time.isoformat(timespec="seconds") if time else None
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else None

@@ -21,8 +21,11 @@ from millrace.errors import MillraceError, SpecError
 #: Set by `--debug`: errors come with their whole trace.
 DEBUG = "MILLRACE_DEBUG"
 
+#: Columns that a table may take where there is no terminal to ask.
+PLAIN_WIDTH = 180
+
 #: Results go to standard output, everything that is said on the way to standard error.
-results = Console(soft_wrap=True, highlight=False)
+results = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 messages = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

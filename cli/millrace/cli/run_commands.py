@@ -105,7 +105,7 @@ def _run(spec: Spec, settings: Settings, wait: float, as_json: bool, connections
 
     session = SessionHolder(settings, f"millrace {spec.asset}", spec.limits.channels)
     request = runner.RunRequest(wait_s=wait, connections=connections)
-    with open_catalog(settings) as catalog, ProgressDisplay(messages) as display:
+    with session, open_catalog(settings) as catalog, ProgressDisplay(messages) as display:
         report = runner.run(spec, settings, catalog, session, request, display)
     _show_report(report, as_json)
 

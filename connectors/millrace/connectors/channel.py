@@ -18,7 +18,7 @@ from millrace.errors import MillraceError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAMPLE_ROWS_PER_BATCH = 20
+SAMPLE_ROWS_PER_BATCH = 100
 SAMPLE_BATCHES = 10
 
 

@@ -100,12 +100,19 @@ class SessionHolder:
             self._session.sparkContext.cancelAllJobs()
 
     def stop(self) -> None:
-        """Stop the session and its JVM. The holder can be started again."""
+        """Stop the session, and the JVM where this process started it. The holder can be started again."""
         if self._thread is not None:
             self._thread.join()
         if self._session is not None:
             self._session.stop()
+            end_jvm()
         self._thread, self._session, self._error = None, None, None
+
+    def __enter__(self) -> SessionHolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def _start(self) -> None:
         started = time.perf_counter()
