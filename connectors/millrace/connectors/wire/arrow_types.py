@@ -39,7 +39,7 @@ _MAX_PRECISION = 38
 
 
 def to_arrow(type_: DataType) -> pa.DataType:
-    """The Arrow type of a column type; timestamps are `timestamp('us', tz='UTC')`, without a zone for `timestamp_ntz`."""
+    """The Arrow type of a column type; timestamps are `timestamp('us', tz='UTC')`, `timestamp_ntz` without `tz`."""
     members = [to_arrow(member.type) for member in type_.fields]
     match type_.kind:
         case Kind.DECIMAL:

@@ -36,7 +36,7 @@ class KeyTemplate:
 
         Raises ValueError saying what is wrong with the template.
         """
-        literals, names = [""], []
+        literals, names = [""], list[str]()
         for literal, name in _parts(text):
             literals[-1] += literal
             if name is None:
@@ -68,7 +68,9 @@ class KeyTemplate:
         """Raises ValueError when a column is missing or of a type that can't be part of a key."""
         for name in self.columns:
             if name not in types:
-                raise ValueError(f"the key '{self.text}' names an unknown column '{name}'; there are {', '.join(types)}")
+                raise ValueError(
+                    f"the key '{self.text}' names an unknown column '{name}'; there are {', '.join(types)}"
+                )
             if types[name].kind in UNFIT_FOR_KEYS:
                 raise ValueError(
                     f"the key's column '{name}' is {types[name]}, which has no single text: cast it to an integer,"
@@ -82,7 +84,9 @@ class KeyTemplate:
         """
         named = values if isinstance(values, Mapping) else dict(zip(self.columns, values, strict=False))
         if len(values) != len(self.columns) or not all(name in named for name in self.columns):
-            raise ValueError(f"the key '{self.text}' needs {', '.join(self.columns)}; got {len(values)}: {_shown(values)}")
+            raise ValueError(
+                f"the key '{self.text}' needs {', '.join(self.columns)}; got {len(values)}: {_shown(values)}"
+            )
         found = self.literals[0].encode()
         for name, literal in zip(self.names, self.literals[1:], strict=True):
             try:

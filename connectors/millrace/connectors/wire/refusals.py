@@ -40,11 +40,10 @@ class Refusals:
         if not self.reasons:
             return Encoded(values)
         import numpy as np
-        import pyarrow as pa
+
+        from millrace.connectors.wire.rows import from_offsets, offsets_of
 
         keep = np.ones(len(values), np.bool_)
         keep[list(self.reasons)] = False
-        validity = pa.array(keep).buffers()[1]
-        buffers = [validity, *values.buffers()[1:]]
-        shown = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(values), buffers, -1, values.offset)
+        shown = from_offsets(offsets_of(values), values.buffers()[2], keep)
         return Encoded(shown, dict(sorted(self.reasons.items())))

@@ -24,7 +24,7 @@ class ReplyCounter:
     """Counts one-line replies (`+OK`, `:3`, `-ERR …`) of a pipeline, fed in any portions.
 
     `count` is the number of whole replies so far, `failures` the error replies in order, `total` the sum of the
-    integer replies (keys found, keys removed). Arrays and bulk strings are no replies of a load: they raise TargetError.
+    integer replies (keys found, keys removed). Arrays and bulk strings are no replies of a load: TargetError.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,8 @@
 """Redis commands from Arrow columns (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec/).
 
-A command is `*<arguments>\\r\\n`, then for each argument `$<bytes>\\r\\n<argument>\\r\\n`. Columns may be binary or string
-arrays of any width, chunked, dictionary-encoded or sliced. Values of any size are fine, and so is a total over 2 GiB.
+A command is `*<arguments>\\r\\n`, then for each argument `$<bytes>\\r\\n<argument>\\r\\n`. Columns may be binary or
+string arrays of any width, chunked, dictionary-encoded or sliced. Values may have any size, and a total over 2 GiB is
+fine.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.connectors.wire.columns import Column, binary_cells
-from millrace.connectors.wire.rows import Cells, RowBuilder, offsets_of
+from millrace.connectors.wire.rows import Cells, RowBuilder, offsets_of, view
 
 EMPTY_HASH_FIELD = b""
 
@@ -33,7 +34,7 @@ class Commands:
     def data(self) -> memoryview:
         """All commands, one after the other. The memory is shared, not copied."""
         offsets = offsets_of(self.rows)
-        return memoryview(self.rows.buffers()[2])[offsets[0] : offsets[-1]]
+        return view(self.rows.buffers()[2])[offsets[0] : offsets[-1]]
 
     def row_of(self, reply: int) -> int:
         """The row that the reply with this index (from 0) answers. Raises ValueError for commands over several rows."""
@@ -77,8 +78,8 @@ def hset_commands(
 ) -> Commands:
     """`HSET key name cell …` for each row, without the fields whose cell is null; then `PEXPIRE` when there is a TTL.
 
-    A row with nothing but nulls gets one field with an empty name and value, `EMPTY_HASH_FIELD`, so that it exists. With `clear`, an
-    `UNLINK` goes first, so that no field of an earlier row under the same key stays.
+    A row with nothing but nulls gets one field with an empty name and value, `EMPTY_HASH_FIELD`, so that it exists.
+    With `clear`, an `UNLINK` goes first, so that no field of an earlier row under the same key stays.
     """
     key = binary_cells(keys)
     cells = [binary_cells(column) for column in columns]

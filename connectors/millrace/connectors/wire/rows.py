@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ Octets = npt.NDArray[np.uint8]
 
 _EMPTY: pa.LargeBinaryArray = pa.array([b""], pa.large_binary())
 _MAX_TABLE = 4096
+_BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,22 @@ class Cells:
         found: Integers = np.diff(self.offsets)[:: self.step]
         return found if self.present is None else found * self.present
 
+    def compact(self) -> pa.LargeBinaryArray:
+        """The cells one after the other, nothing where one is null. Copies only if something is left out."""
+        if self.step == 1 and self.present is None:
+            return self.values
+        builder = RowBuilder(len(self))
+        builder.cells(self)
+        return builder.build()
+
+    def array(self) -> pa.LargeBinaryArray:
+        """The cells as an Arrow array with nulls."""
+        found = self.compact()
+        return found if self.present is None else from_offsets(offsets_of(found), found.buffers()[2], self.present)
+
     def data(self) -> Octets:
         """The bytes of all cells that are stored together, those below nulls included."""
-        buffer = self.values.buffers()[2]
-        offsets = self.offsets
-        return np.frombuffer(buffer or b"", np.uint8)[offsets[0] : offsets[-1]]
+        return np.frombuffer(view(self.values.buffers()[2]), np.uint8)[self.offsets[0] : self.offsets[-1]]
 
 
 class RowBuilder:
@@ -117,13 +130,20 @@ class RowBuilder:
         self._flush()
         width = len(self._pieces)
         if not width or not self._rows:
-            return from_offsets(np.zeros(self._rows + 1, np.int64), pa.py_buffer(b""))
-        index = np.empty((self._rows, width), np.int64)
-        for position, piece in enumerate(self._pieces):
-            index[:, position] = piece
+            return from_offsets(np.zeros(self._rows + 1, np.int64), buffer_of(b""))
         source = pa.concat_arrays(self._sources)
-        taken = pc.take(source, pa.array(index.reshape(-1)), boundscheck=False)
+        index: Any = pa.array(self._index(width).reshape(-1))
+        taken = pc.take(source, index, boundscheck=False)
         return from_offsets(np.ascontiguousarray(offsets_of(taken)[::width]), taken.buffers()[2])
+
+    def _index(self, width: int) -> npt.NDArray[np.int32] | Integers:
+        """The pieces as indices into the sources, row by row; filled in blocks that stay in the processor's cache."""
+        index = np.empty((self._rows, width), np.int32 if self._size <= np.iinfo(np.int32).max else np.int64)
+        for start in range(0, self._rows, _BLOCK_ROWS):
+            block = index[start : start + _BLOCK_ROWS]
+            for position, piece in enumerate(self._pieces):
+                block[:, position] = piece if isinstance(piece, int) else piece[start : start + _BLOCK_ROWS]
+        return index
 
     def _flush(self) -> None:
         if self._pending:
@@ -152,19 +172,32 @@ def offsets_of(values: pa.LargeBinaryArray) -> Integers:
     buffer = values.buffers()[1]
     if buffer is None or buffer.size == 0:
         return np.zeros(1, np.int64)
-    return np.frombuffer(buffer, np.int64)[values.offset : values.offset + len(values) + 1]
+    return np.frombuffer(view(buffer), np.int64)[values.offset : values.offset + len(values) + 1]
 
 
-def from_offsets(offsets: Integers, data: pa.Buffer | None) -> pa.LargeBinaryArray:
-    """A binary array over `data`, without copying it."""
-    buffers = [None, pa.py_buffer(offsets), data if data is not None else pa.py_buffer(b"")]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+def from_offsets(offsets: Integers, data: pa.Buffer | None, present: Mask | None = None) -> pa.LargeBinaryArray:
+    """A binary array over `data`, without copying it; null where `present` is False."""
+    validity = None if present is None else pa.array(present).buffers()[1]
+    buffers = [validity, buffer_of(offsets), data if data is not None else buffer_of(b"")]
+    found: Any = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+    return cast(pa.LargeBinaryArray, found)
+
+
+def buffer_of(data: npt.NDArray[Any] | bytes) -> pa.Buffer:
+    """The memory of an array as a buffer, shared."""
+    memory: Any = data
+    return pa.py_buffer(memory)
+
+
+def view(buffer: pa.Buffer | None) -> memoryview:
+    """The memory of a buffer, shared."""
+    return memoryview(buffer if buffer is not None else b"")
 
 
 def from_matrix(matrix: Octets, lengths: Integers | None = None, present: Mask | None = None) -> Cells:
     """Cells whose bytes are the first `lengths[i]` of row i of a C-ordered byte matrix (all of them, if None)."""
     rows, width = matrix.shape
-    data = pa.py_buffer(matrix.reshape(-1))
+    data = buffer_of(matrix.reshape(-1))
     starts = np.arange(0, rows * width + 1, max(width, 1), dtype=np.int64) if width else np.zeros(rows + 1, np.int64)
     if lengths is None:
         return Cells(from_offsets(starts, data), present)

@@ -5,7 +5,7 @@
 | boolean | `true`, `false` |
 | tinyint … bigint | decimal digits |
 | decimal | plain notation with the column's scale, `-0.50`; never an exponent, never a negative zero |
-| float, double | the shortest digits that read back to the same value, `0.1`, `1e+20`, `-0`, `nan`, `inf`; not in keys |
+| float, double | the shortest digits that give the same value, `0.1`, `1e+20`, `-0`, `nan`, `inf`; not in keys |
 | string, binary | the bytes themselves, UTF-8 for strings |
 | date | `2024-02-29`, years 0001 to 9999 |
 | timestamp | `2024-02-29T12:00:00.000000Z`, always UTC and microseconds; `timestamp_ntz` without the `Z` |

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from millrace.connectors.base import Field
 from millrace.connectors.wire.arrow_types import from_arrow
-from millrace.connectors.wire.columns import binary_cells, conform, named, numbers, present_rows
+from millrace.connectors.wire.columns import AnyArray, Batch, binary_cells, conform, named, numbers, present_rows
 from millrace.connectors.wire.refusals import Encoded, Refusals
 from millrace.connectors.wire.rows import Cells, RowBuilder, from_matrix
 from millrace.connectors.wire.text import TextColumns
@@ -25,17 +25,17 @@ _BLANK = 10  # where Arrow writes a space between date and time
 _TEXT_BYTES = 26  # 2024-02-29 12:00:00.000000
 
 
-def encode_columns(batch: pa.RecordBatch | pa.Table, fields: Sequence[Field]) -> TextColumns:
+def encode_columns(batch: Batch, fields: Sequence[Field]) -> TextColumns:
     """See `millrace.connectors.wire.text.encode`."""
     refusals = Refusals()
     found = []
     for field in fields:
         column = named(batch, field.name)
-        found.append(_array(cell_texts(conform(column, field.column.type, refusals, field.name), field, refusals)))
+        found.append(cell_texts(conform(column, field.column.type, refusals, field.name), field, refusals).array())
     return TextColumns(tuple(found), refusals.reasons)
 
 
-def cell_texts(array: pa.Array, field: Field, refusals: Refusals) -> Cells:
+def cell_texts(array: AnyArray, field: Field, refusals: Refusals) -> Cells:
     """The texts of a conformed column; nested values as JSON."""
     if not field.column.type.nested:
         return scalar_texts(array, field.column.type)
@@ -44,7 +44,7 @@ def cell_texts(array: pa.Array, field: Field, refusals: Refusals) -> Cells:
     return value_texts(array, field.column.type, refusals, field.name)
 
 
-def scalar_texts(array: pa.Array, type_: DataType) -> Cells:
+def scalar_texts(array: AnyArray, type_: DataType) -> Cells:
     """The texts of a conformed array of scalars, null where it is."""
     match type_.kind:
         case Kind.STRING | Kind.BINARY:
@@ -57,9 +57,7 @@ def scalar_texts(array: pa.Array, type_: DataType) -> Cells:
             return binary_cells(array.cast(pa.large_string()))
 
 
-def render_keys(
-    template: KeyTemplate, batch: pa.RecordBatch | pa.Table, types: Mapping[str, DataType] | None
-) -> Encoded:
+def render_keys(template: KeyTemplate, batch: Batch, types: Mapping[str, DataType] | None) -> Encoded:
     """See `KeyTemplate.render`."""
     types = types if types is not None else {member.name: from_arrow(member.type) for member in batch.schema}
     template.check(types)
@@ -84,37 +82,23 @@ def _escaped(cells: Cells, characters: Sequence[str]) -> Cells:
     stored = bytes(cells.data()) if characters else b""
     for character in characters:
         if character.encode() in stored:
-            array = pc.replace_substring(_array(cells), character.encode(), percent(character))
-            cells = binary_cells(array)
+            array: Any = cells.array()
+            cells = binary_cells(pc.replace_substring(array, character.encode(), percent(character)))
     return cells
 
 
-def _array(cells: Cells) -> pa.LargeBinaryArray:
-    """The cells as one array with their nulls. Copies only padded storage."""
-    values = cells.values
-    if cells.step != 1:
-        builder = RowBuilder(len(cells))
-        builder.cells(cells)
-        values = builder.build()
-    if cells.present is None:
-        return values
-    buffers = [pa.array(cells.present).buffers()[1], *values.buffers()[1:]]
-    if values.offset:
-        return pc.if_else(pa.array(cells.present), values, pa.scalar(None, values.type))
-    return pa.LargeBinaryArray.from_buffers(values.type, len(values), buffers)
-
-
-def _plain_decimals(array: pa.Array, scale: int) -> pa.Array:
+def _plain_decimals(array: AnyArray, scale: int) -> AnyArray:
     """Plain notation of 128-bit decimals: their unscaled digits, padded, with the point set by hand."""
     unscaled = pa.Array.from_buffers(pa.decimal128(38, 0), len(array), array.buffers(), -1, array.offset)
     digits = unscaled.cast(pa.large_string())
     padded = pc.utf8_lpad(pc.utf8_ltrim(digits, "-"), scale + 1, "0").cast(pa.large_binary())
     pointed = pc.binary_replace_slice(padded, -scale, -scale, b".")
     signs = pc.if_else(pc.starts_with(digits, "-"), pa.scalar(b"-", pa.large_binary()), b"")
-    return pc.binary_join_element_wise(signs, pointed, pa.scalar(b"", pa.large_binary()))
+    found: AnyArray = pc.binary_join_element_wise(signs, pointed, pa.scalar(b"", pa.large_binary()))
+    return found
 
 
-def _timestamps(array: pa.Array, *, utc: bool) -> Cells:
+def _timestamps(array: AnyArray, *, utc: bool) -> Cells:
     """ISO 8601 of 26 bytes, or 27 with the zone; Arrow's own text of a zoned timestamp is 30 times slower."""
     present = present_rows(array)
     microseconds = numbers(array, np.int64)

@@ -17,7 +17,15 @@ Convert: TypeAlias = Callable[[Any], Any]
 Leaves: TypeAlias = Callable[[DataType], Convert | None]
 
 _Input = TypeVar("_Input")
-_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, InvalidOperation)
+_Output = TypeVar("_Output")
+_UNREADABLE: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    InvalidOperation,
+)
 
 
 class UnreadableValue(MillraceError):
@@ -31,13 +39,16 @@ def unreadable(what: str, cause: Exception) -> UnreadableValue:
     )
 
 
-def readable(decode: Callable[[_Input], Any], what: str) -> Callable[[_Input], Any]:
-    """`decode`, with whatever stored bytes make it raise turned into UnreadableValue."""
+def readable(
+    decode: Callable[[_Input], _Output], what: str, also: tuple[type[Exception], ...] = ()
+) -> Callable[[_Input], _Output]:
+    """`decode`, with what it raises on bad bytes (and `also`, a library's own errors) turned into UnreadableValue."""
+    caught = (*_UNREADABLE, *also)
 
-    def checked(data: _Input) -> Any:
+    def checked(data: _Input) -> _Output:
         try:
             return decode(data)
-        except _UNREADABLE as error:
+        except caught as error:
             raise unreadable(what, error) from error
 
     return checked
