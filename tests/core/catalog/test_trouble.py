@@ -127,6 +127,17 @@ def test_a_commit_whose_connection_was_lost_is_not_done_twice(server: sqlalchemy
     assert tries == [1]
 
 
+def test_a_server_hangs_up_on_a_process_that_stopped_in_the_middle_of_a_write(server: sqlalchemy.URL) -> None:
+    limits = (
+        "select current_setting('idle_in_transaction_session_timeout'), current_setting('lock_timeout')"
+        if server.get_backend_name() == "postgresql"
+        else "select @@session.wait_timeout, @@session.innodb_lock_wait_timeout"
+    )
+    url = new_database(server)
+    found = Database(parse(url)).write("asking", lambda c: c.execute(text(limits)).one())
+    assert tuple(found) in {("2min", "10s"), (120, 10)}
+
+
 def test_two_writers_that_wait_for_each_other_both_succeed(server: sqlalchemy.URL) -> None:
     url = new_database(server)
     clock = HandClock()

@@ -25,7 +25,10 @@ _SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     metadata = sa.MetaData()
     _assets(metadata)
+    _read_from_specs(metadata)
+    _pointers(metadata)
     _runs(metadata)
+    _versions(metadata)
     _results(metadata)
     bind = op.get_bind()
     # Each may be there already: MySQL keeps what a killed migration has made.
@@ -80,6 +83,9 @@ def _assets(metadata: sa.MetaData) -> None:
         _needed("registered_at", _TIME),
         _needed("updated_at", _TIME),
     )
+
+
+def _read_from_specs(metadata: sa.MetaData) -> None:
     _table(
         "millrace_spec",
         metadata,
@@ -105,6 +111,9 @@ def _assets(metadata: sa.MetaData) -> None:
         _needed("name", _TEXT),
         _needed("type", _TEXT),
     )
+
+
+def _pointers(metadata: sa.MetaData) -> None:
     _table(
         "millrace_watermark",
         metadata,
@@ -177,6 +186,9 @@ def _runs(metadata: sa.MetaData) -> None:
         sa.Column("stats", _TEXT),
         *_error(),
     )
+
+
+def _versions(metadata: sa.MetaData) -> None:
     _table(
         "millrace_version",
         metadata,
