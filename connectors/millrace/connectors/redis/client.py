@@ -24,7 +24,9 @@ _PAUSES_S = (0.05, 2.0)
 
 
 def command(name: bytes, *arguments: bytes) -> bytes:
-    """One command in its wire form."""
+    """One command in its wire form (RESP2)."""
+    if len(arguments) == 1:
+        return b"*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(arguments[0]), arguments[0])
     parts = [b"*%d\r\n$%d\r\n%b\r\n" % (1 + len(arguments), len(name), name)]
     parts += [b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments]
     return b"".join(parts)

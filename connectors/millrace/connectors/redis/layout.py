@@ -13,7 +13,7 @@ object: `format` (this page: 1), `asset`, `version`, `key` (the template), `valu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -76,10 +76,6 @@ class Manifest:
     @property
     def columns(self) -> tuple[Column, ...]:
         return tuple(field.column for field in self.fields)
-
-    def key_of(self, values: Sequence[Any] | Mapping[str, Any]) -> bytes:
-        """The whole key of a row. Raises ValueError when the values don't fit the template's columns."""
-        return self.whole_key.fill(self.types, values)
 
     def published(self, at: datetime, previous: str | None) -> Manifest:
         return replace(self, published_at=at, previous=previous)

@@ -13,7 +13,7 @@ from millrace.connectors.redis.endpoint import Address, Endpoint, endpoint_of
 from millrace.connectors.redis.layout import Manifest, parse_manifest, pointer_key, versions_key
 from millrace.connectors.redis.link import Store
 from millrace.connectors.redis.options import RedisOptions
-from millrace.connectors.redis.values import get_command, is_missing, value_decoder
+from millrace.connectors.redis.values import get_command, is_missing, key_maker, value_decoder
 from millrace.errors import TargetError, TransientError
 from millrace.spec.connection import Connection
 from millrace.spec.connector import Options
@@ -79,11 +79,11 @@ class RedisTarget(Target):
         from millrace.connectors.wire.columns import python_rows
 
         manifest = Manifest.of(version, self.redis)
-        decode = value_decoder(manifest)
+        key_of, decode = key_maker(manifest), value_decoder(manifest)
         doing = f"reading back version {version.id} of {version.asset}"
         found = []
         for row in python_rows(sample):
-            key = manifest.key_of({name: row[name] for name in manifest.key.columns})
+            key = key_of({name: row[name] for name in manifest.key.columns})
             raw = self._store.call(doing, key, get_command(manifest), key)
             got = None if is_missing(raw) else decode(raw)
             expected = {field.name: row[field.name] for field in manifest.fields}

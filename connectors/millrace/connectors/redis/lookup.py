@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from types import TracebackType
+from typing import Any, Self
 
 from millrace.connectors.redis.client import Client, command
 from millrace.connectors.redis.endpoint import endpoint_of
 from millrace.connectors.redis.layout import Manifest, parse_manifest, pointer_key
-from millrace.connectors.redis.values import Row, get_command, is_missing, value_decoder
+from millrace.connectors.redis.values import Key, Row, get_command, is_missing, key_maker, value_decoder
 from millrace.errors import MillraceError, NotFound, TransientError
 from millrace.spec.connection import Connection
 
 log = logging.getLogger(__name__)
-
-#: The value of a key's one column, or of all its columns: in the template's order, or by name.
-Key: TypeAlias = Any | Sequence[Any] | Mapping[str, Any]
 
 DEFAULT_TIMEOUT_S = 2.0
 DEFAULT_REFRESH_S = 5.0
@@ -31,16 +29,13 @@ class _Current:
     """All that a lookup needs of the current version. Replaced as a whole, never changed."""
 
     manifest: Manifest
-    decode: Callable[[Any], Row]
+    key: Callable[[Key], bytes]
     get: bytes
+    decode: Callable[[Any], Row]
 
     @classmethod
     def of(cls, manifest: Manifest) -> _Current:
-        return cls(manifest, value_decoder(manifest), get_command(manifest))
-
-    def key(self, key: Key) -> bytes:
-        many = isinstance(key, list | tuple | Mapping)
-        return self.manifest.key_of(key if many else (key,))
+        return cls(manifest, key_maker(manifest), get_command(manifest), value_decoder(manifest))
 
 
 class RedisReader:
@@ -79,6 +74,15 @@ class RedisReader:
         await self._read_pointer()
         self._client.listen(pointer_key(self.asset), self._moved.set)
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def close(self) -> None:
         if self._watcher is not None:
