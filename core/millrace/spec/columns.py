@@ -173,20 +173,30 @@ def _queried(text: str, columns: Columns | None) -> tuple[Columns | None, list[P
         query = parse_query(text)
     except SqlError as error:
         return None, [Problem(("sql",), str(error), offset=error.offset, length=error.length)]
-    return _given(query, columns), list(_unknown(query.references or (), columns, "sql"))
+    given = _given(query, columns)
+    problems = list(_unknown(query.references or (), columns, "sql"))
+    if given is None:
+        return None, problems
+    names = [name.lower() for name, _ in given]
+    twice = next((name for name, _ in given if names.count(name.lower()) > 1), None)
+    if twice is not None:
+        hint = f": write * except ({twice})" if any(isinstance(o, Star) for o in query.outputs or ()) else ""
+        problems.append(Problem(("sql",), f"this query gives two columns named '{shown(twice)}'{hint}"))
+    return dict(given), problems
 
 
-def _given(query: Query, columns: Columns | None) -> Columns | None:
+def _given(query: Query, columns: Columns | None) -> list[tuple[str, DataType | None]] | None:
+    """The query's columns in their order; a name may stand twice."""
     if query.outputs is None:
         return None
-    found: dict[str, DataType | None] = {}
+    found: list[tuple[str, DataType | None]] = []
     lowered = {name.lower(): type_ for name, type_ in (columns or {}).items()}
     for output in query.outputs:
         match output:
             case Star(dropped):
                 if columns is None:
                     return None
-                found |= {name: type_ for name, type_ in columns.items() if name.lower() not in dropped}
+                found += [(name, type_) for name, type_ in columns.items() if name.lower() not in dropped]
             case Output(name, type_, source):
-                found[name] = lowered.get(source.lower()) if source is not None else type_
+                found.append((name, lowered.get(source.lower()) if source is not None else type_))
     return found

@@ -187,6 +187,8 @@ def _syntax_message(error: yaml.MarkedYAMLError, lines: list[str], line: int, co
     known = next((words for key, words in _SYNTAX.items() if key in problem), None)
     if known is None:
         return f"this is not YAML: {problem}"
+    if "not closed" in known and "${" in (lines[line] if line < len(lines) else ""):
+        return "between { } and [ ], a value with '${…}' needs quotes"
     opened = error.context_mark
     if opened is not None and opened.line != line and "not closed" in known:
         return f"{known} (it starts at line {opened.line + 1}, column {opened.column + 1})"

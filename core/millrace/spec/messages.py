@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from enum import Enum
 from types import UnionType
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
@@ -13,6 +15,7 @@ from pydantic_core import ErrorDetails
 from millrace.spec.diagnostics import Path, Problem, closest, did_you_mean, shown
 from millrace.spec.document import Document
 from millrace.spec.shape.fields import Choice
+from millrace.spec.units import format_duration
 
 Context: TypeAlias = Mapping[str, Any]
 
@@ -69,22 +72,31 @@ _OURS = frozenset({"millrace", "duration", "size", "ratio"})
 
 def problems(error: ValidationError, shape: type[BaseModel], document: Document) -> list[Problem]:
     """Every error of a validation, in words; paths are those of the document."""
-    unknown: set[tuple[Path, str]] = set()
-    found: dict[tuple[Path, bool], list[str]] = {}
     details = error.errors(include_url=False)
+    misspelt = _misspelt(details, shape)
+    found: dict[tuple[Path, bool, str], list[str]] = {}
     for detail in details:
-        if detail["type"] == "extra_forbidden":
-            names = _keys(shape, detail["loc"][:-1])
-            unknown.add((detail["loc"][:-1], closest(str(detail["loc"][-1]), names) or ""))
-    for detail in details:
-        loc = detail["loc"]
-        if detail["type"] == "missing" and (loc[:-1], loc[-1]) in unknown:
+        loc, kind = detail["loc"], detail["type"]
+        if kind == "missing" and loc in misspelt:
             continue  # it is there under a misspelt name, which is reported
+        if kind in ("too_short", "too_long") and _under(loc, details):
+            continue  # items that are wrong in themselves were not counted
         problem = _problem(detail, shape, document)
-        messages = found.setdefault((problem.path, problem.on_key), [])
+        key = str(loc[-1]) if kind == "missing" else ""
+        messages = found.setdefault((problem.path, problem.on_key, key), [])
         if problem.message not in messages:
             messages.append(problem.message)
-    return [Problem(path, _either(messages), on_key) for (path, on_key), messages in found.items()]
+    return [Problem(path, _either(messages), on_key) for (path, on_key, _), messages in found.items()]
+
+
+def _misspelt(details: list[ErrorDetails], shape: type[BaseModel]) -> set[Path]:
+    """Where the keys would stand that unknown keys were probably meant to be."""
+    unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    return {(*loc[:-1], closest(str(loc[-1]), _keys(shape, loc[:-1])) or "") for loc in unknown}
+
+
+def _under(loc: Path, details: list[ErrorDetails]) -> bool:
+    return any(len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in details)
 
 
 def _either(messages: list[str]) -> str:
@@ -145,7 +157,11 @@ def _items(count: int) -> str:
 
 
 def _limit(value: Any) -> str:
-    return str(value) if isinstance(value, int | float) else ("0s" if not value else str(value))
+    """A bound as a spec would write it; pydantic gives those of durations as Python text."""
+    text = str(value)
+    if not text.startswith("datetime.timedelta"):
+        return text
+    return format_duration(timedelta(**{unit: int(count) for unit, count in re.findall(r"(\w+)=(\d+)", text)}))
 
 
 def described(value: Any) -> str:

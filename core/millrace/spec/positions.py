@@ -27,29 +27,25 @@ def offset_in_source(lines: list[str], span: Span, text: str, offset: int, lengt
     starts = _starts(lines, span, text)
     if starts is None or not 0 <= offset <= len(text):
         return None
-    if offset == len(text) and offset > 0:
-        line, column = starts[offset - 1]
-        return Span(line, column + 1, 1)
-    if not text:
-        return None
     line, column = starts[offset]
-    last_line, last_column = starts[min(max(offset, offset + length - 1), len(text) - 1)]
-    return Span(line, column, last_column - column + 1 if last_line == line else 1)
+    end_line, end_column = starts[min(offset + max(length, 1), len(text))]
+    return Span(line, column, max(end_column - column, 1) if end_line == line else 1)
 
 
 def _starts(lines: list[str], span: Span, text: str) -> list[tuple[int, int]] | None:
-    """For each character of the scalar's text, its line and column in the file."""
+    """For each character of the scalar's text, and for its end, the line and column in the file."""
     if span.style in ("|", ">"):
         return _block(lines, span, text)
     if span.end[0] != span.line:
         return _folded(lines, span, text)
     raw = lines[span.line][span.column : span.end[1]]
     if span.style == "":
-        return [(span.line, span.column + i) for i in range(len(text))] if raw == text else None
+        return [(span.line, span.column + i) for i in range(len(text) + 1)] if raw == text else None
     found, position = [], 1
     for _ in text:
         found.append((span.line, span.column + position))
         position += _escape_width(raw, position, span.style)
+    found.append((span.line, span.column + position))
     return found if position == len(raw) - 1 else None
 
 
@@ -63,22 +59,30 @@ def _escape_width(raw: str, position: int, style: str) -> int:
 
 def _block(lines: list[str], span: Span, text: str) -> list[tuple[int, int]] | None:
     """Literal and folded blocks: every line of the text has lost the same indentation."""
-    body = [(number, lines[number]) for number in range(span.line + 1, min(span.end[0] + 1, len(lines)))]
-    first = next((line for _, line in body if line.strip(" ")), "")
+    stop = min(span.end[0] + (1 if span.end[1] else 0), len(lines))
+    first = next((line for line in lines[span.line + 1 : stop] if line.strip(" ")), "")
     indent = len(first) - len(first.lstrip(" "))
+    body = [line[indent:] for line in lines[span.line + 1 : stop]]
     found: list[tuple[int, int]] = []
-    rebuilt = []
-    for number, line in body:
-        content = line[indent:]
-        rebuilt.append(content)
-        found += [
-            (number, indent + i) for i in range(len(content) + 1)
-        ]  # the line break (or the space for it) included
-    joined = "\n".join(rebuilt) if span.style == "|" else " ".join(rebuilt)
+    joined, end = "", (span.line, span.column)
+    for number, content in enumerate(body):
+        separator = "\n" if span.style == "|" else _fold(body, number)
+        joined += content + separator
+        found += [(span.line + 1 + number, indent + i) for i in range(len(content) + len(separator))]
+        end = (span.line + 1 + number, indent + len(content))
     stripped = text.rstrip("\n")
-    if not joined.startswith(stripped) or joined[len(stripped) :].strip():
+    if not body or not joined.startswith(stripped) or joined[len(stripped) :].strip():
         return None
-    return (found + [found[-1]] * len(text))[: len(text)] if found else None
+    return (found + [end] * (len(text) + 1))[: len(text) + 1]
+
+
+def _fold(body: list[str], number: int) -> str:
+    """What stands between a line of a folded block and the next: a space, or a line break beside indented lines."""
+    line = body[number]
+    after = next((other for other in body[number + 1 :] if other), "")
+    if not line or line[0] in " \t" or after[:1] in (" ", "\t"):
+        return "\n"
+    return " " if number + 1 < len(body) and body[number + 1] else ""
 
 
 def _folded(lines: list[str], span: Span, text: str) -> list[tuple[int, int]] | None:

@@ -6,7 +6,6 @@ What the parser (sqlglot, imported when the first text is parsed) can't decide s
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 INPUT = "input"
 _WITHOUT_PARENTHESES = frozenset({"localtimestamp", "current_database", "current_schema", "current_catalog"})
-_TOKEN_PLACE = re.compile(r"from (\d+):(\d+)")
 
 
 class SqlError(ValueError):
@@ -71,15 +69,20 @@ class Query:
     references: tuple[Reference, ...] | None
 
 
+_UNDECIDED = Query(None, None)
+
+
 def parse_expression(text: str) -> Expression:
     """One SQL expression. Raises SqlError for anything else, with the place in the text."""
     from sqlglot import exp
 
     tree = _parse(text)
+    if tree is None:
+        return Expression(())
     if isinstance(tree, exp.Alias):
         place = _place(tree.args["alias"]) or (0, 1)
-        raise SqlError(f"unexpected '{shown(tree.alias)}' in an SQL expression", *place)
-    if isinstance(tree, exp.Query | exp.DDL | exp.Command | exp.Star | exp.DML) or not isinstance(tree, exp.Condition):
+        raise SqlError(f"bad SQL: unexpected '{shown(tree.alias)}' after the expression", *place)
+    if isinstance(tree, exp.Query | exp.Star) or not isinstance(tree, exp.Condition | exp.Interval):
         raise SqlError("expected one SQL expression, such as age >= 0")
     if tree.find(exp.Query) is not None:
         return Expression((), _type(tree))
@@ -91,29 +94,41 @@ def parse_query(text: str) -> Query:
     from sqlglot import exp
 
     tree = _parse(text.rstrip().rstrip(";"))
+    if tree is None or "|>" in text:
+        return _UNDECIDED
     if not isinstance(tree, exp.Query):
         raise SqlError("expected one SELECT over the view 'input'")
     tables = list(tree.find_all(exp.Table))
     reading = [table for table in tables if table.name.lower() == INPUT and not table.db]
     if not reading:
-        found = tables[0].this if tables and isinstance(tables[0].this, exp.Identifier) else None
-        message = (
-            f"this query reads '{shown(found.name)}', not the view 'input'"
-            if found
-            else "this query never reads 'input'"
-        )
-        raise SqlError(message + ": only 'input' holds the rows of this run", *((found and _place(found)) or (0, 1)))
-    if not isinstance(tree, exp.Select) or len(tables) > 1 or tree.find(exp.Subquery, exp.CTE, exp.Lateral, exp.UDTF):
-        return Query(None, None)
+        raise _not_reading(tables)
+    if not isinstance(tree, exp.Select) or len(tables) > 1 or tree.find(exp.Subquery, exp.CTE, exp.Lateral, exp.Pivot):
+        return _UNDECIDED
     scope = {INPUT, reading[0].alias_or_name.lower()}
     outputs = _outputs(tree, scope)
-    named = {output.name.lower() for output in outputs or () if isinstance(output, Output) and output.source is None}
-    named |= {alias.alias.lower() for alias in tree.find_all(exp.Alias)}
-    references = tuple(r for r in _references(tree, scope) if r.name.lower() not in named)
-    return Query(outputs, references if outputs is not None else None)
+    if outputs is None:
+        return _UNDECIDED
+    named = {alias.lower() for found in tree.find_all(exp.Alias, exp.Aliases) for alias in _names(found)}
+    return Query(outputs, tuple(r for r in _references(tree, scope) if r.name.lower() not in named))
+
+
+def _names(alias: Any) -> list[str]:
+    names = alias.args.get("expressions")
+    return [name.name for name in names] if isinstance(names, list) else [alias.alias]
+
+
+def _not_reading(tables: list[Any]) -> SqlError:
+    from sqlglot import exp
+
+    found = tables[0].this if tables and isinstance(tables[0].this, exp.Identifier) else None
+    if found is None:
+        return SqlError("this query never reads 'input', the view with the rows of this run")
+    message = f"this query reads '{shown(found.name)}', not 'input', the view with the rows of this run"
+    return SqlError(message, *(_place(found) or (0, 1)))
 
 
 def _parse(text: str) -> Any:
+    """The one tree of a text; None for one that is nested deeper than the parser can go."""
     import sqlglot
     from sqlglot.errors import ParseError, TokenError
 
@@ -122,10 +137,10 @@ def _parse(text: str) -> Any:
         trees = sqlglot.parse(text, read="spark")
     except ParseError as error:
         raise _syntax_error(text, error) from None
-    except TokenError as error:
-        raise _token_error(text, str(error)) from None
+    except TokenError:
+        raise _token_error(text) from None
     except RecursionError:
-        raise SqlError("this SQL is nested too deep") from None
+        return None
     if len(trees) != 1 or trees[0] is None or type(trees[0]).__name__ == "Block":
         raise SqlError("expected one SQL text, without ';'", max(text.find(";"), 0))
     return trees[0]
@@ -149,16 +164,11 @@ def _syntax_error(text: str, error: Any) -> SqlError:
     return SqlError(f"bad SQL: {shown(description, 120)}, at '{shown(token)}'", offset, length)
 
 
-def _token_error(text: str, message: str) -> SqlError:
-    place = _TOKEN_PLACE.search(message)
-    offset = 0
-    if place is not None:
-        line, column = int(place.group(1)), int(place.group(2))
-        offset = sum(len(part) + 1 for part in text.split("\n")[: line - 1]) + column - 1
-    if message.startswith("Missing"):
-        missing = message.partition(" from ")[0].replace("Missing", "missing")
-        return SqlError(f"bad SQL: {missing}", min(offset, len(text)))
-    return SqlError("bad SQL: this text can't be split into words; check its quotes", min(offset, len(text)))
+def _token_error(text: str) -> SqlError:
+    """The parser doesn't say where: an odd quote is the likely place."""
+    odd = [quote for quote in "'\"`" if text.count(quote) % 2]
+    offset = text.rfind(odd[0]) if odd else max(text.rfind("/*"), 0)
+    return SqlError("bad SQL: a quote or a comment is not closed", offset)
 
 
 def _place(identifier: Any) -> tuple[int, int] | None:

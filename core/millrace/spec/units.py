@@ -51,7 +51,7 @@ _SIZE_WORDS: Mapping[str, str] = {
     "byte": "B",
     "bytes": "B",
 }
-_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_NUMBER = r"[0-9]{1,19}(?:\.[0-9]{1,9})?"
 _PART = re.compile(rf"({_NUMBER}) ?([^\W\d_]*)")
 _DURATION_PATTERN = rf"^({_NUMBER} ?(d|h|ms|m|us|s))+$"
 _SIZE_PATTERN = rf"^{_NUMBER} ?({'|'.join(sorted(_BYTES, key=len, reverse=True))})$"
