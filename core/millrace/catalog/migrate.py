@@ -72,9 +72,11 @@ def _revision(connection: Connection) -> str | None:
         with connection.begin_nested():
             return connection.execute(statement).scalar()
     except DBAPIError as error:
-        if classify(error) is not Fault.OTHER or inspect(connection).has_table(REVISION_TABLE):
+        if classify(error) is not Fault.OTHER:
             raise
-        return None
+        if not inspect(connection).has_table(REVISION_TABLE):
+            return None
+    return connection.execute(statement).scalar()  # another process has just made the table
 
 
 @contextmanager
