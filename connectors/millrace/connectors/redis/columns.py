@@ -121,14 +121,25 @@ def encode_rows(
 
 def dirty_row(batch: pa.RecordBatch, row: int, reason: str, key_columns: Sequence[str]) -> DirtyRow:
     """A row set aside, by its key. Its raw bytes are JSON: long values cut, what JSON lacks as Python shows it."""
-    values = {name: _cut(value) for name, value in batch.slice(row, 1).to_pylist()[0].items()}
+    values = {name: _shown(column[row]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     raw = json.dumps(values, ensure_ascii=False, default=str).encode("utf-8", "replace")
     origin = ", ".join(f"{name}={str(values.get(name))[:_SHOWN_CHARACTERS]}" for name in key_columns)
     return DirtyRow(reason, origin, raw[:MAX_RAW_BYTES])
 
 
-def _cut(value: Any) -> Any:
-    return value[:MAX_RAW_BYTES] if isinstance(value, str | bytes) else value
+def _shown(cell: pa.Scalar[Any]) -> Any:
+    """The cell as Python has it; if Python can't (a year 20000, text that isn't UTF-8), what Arrow stores for it."""
+    for read in (lambda: cell, lambda: cell.cast(pa.int64()), lambda: cell.cast(pa.int32()), lambda: _bytes_of(cell)):
+        try:
+            value = read().as_py()
+        except (ValueError, OverflowError, pa.ArrowException):
+            continue
+        return value[:MAX_RAW_BYTES] if isinstance(value, str | bytes) else value
+    return f"a {cell.type} that can't be shown"
+
+
+def _bytes_of(cell: pa.Scalar[Any]) -> pa.Scalar[Any]:
+    return cell.cast(pa.large_binary())
 
 
 def _too_long(columns: Iterable[pa.LargeBinaryArray], limit: int) -> dict[int, str]:
