@@ -21,8 +21,7 @@ def test_obedient_tasks_never_pass_more_than_the_rate_and_a_burst(
     for amount, pause in batches:
         now += pause + budget.book(amount, now + pause)
         passed += amount
-        before_this_one = passed - amount
-        assert before_this_one <= rate * (now - 100.0 + budget.burst_s) + 1e-6 * passed
+        assert passed <= rate * (now - 100.0 + budget.burst_s) + 1e-6 * passed
 
 
 def test_the_mean_over_a_run_is_the_limit() -> None:
@@ -30,7 +29,7 @@ def test_the_mean_over_a_run_is_the_limit() -> None:
     now = start = 50.0
     for _ in range(200):
         now += budget.book(100, now)
-    assert abs(20_000 / (now - start) - 1000.0) < 30
+    assert abs(20_000 / (now - start) - 1000.0) < 1000.0 * 0.02
 
 
 def test_no_limit_never_waits() -> None:
@@ -40,8 +39,8 @@ def test_no_limit_never_waits() -> None:
 def test_idle_time_is_not_saved_up_beyond_the_burst() -> None:
     budget = RateBudget(100.0, burst_s=0.5)
     assert budget.book(50, 1000.0) == 0.0
-    assert budget.book(50, 1000.0) == 0.0
-    assert budget.book(1, 1000.0) > 0.0
+    assert budget.book(50, 1000.0) == 0.5
+    assert budget.book(1, 2000.0) == 0.0
 
 
 def test_a_count_of_zero_stops_at_the_first_dirty_row() -> None:

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
 from millrace.connectors.gate import GateClient
 from millrace.jobs.gate import GateServer, StepLimits
 from millrace.jobs.transform import Transformed, transform
 from millrace.spec.model import Cast, Dedupe, Derive, Mask, Rename, Select, Sql, Step, Where
 from millrace.spec.types import parse_type
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
 
 ROWS = [
     (1, "ann", "30", datetime(2026, 1, 1)),
@@ -40,7 +41,7 @@ def people(spark: SparkSession) -> DataFrame:
 
 
 def rows(result: Transformed) -> list[dict[str, Any]]:
-    return sorted((row.asDict() for row in result.frame.collect()), key=lambda row: str(row))
+    return sorted((row.asDict() for row in result.frame.collect()), key=str)
 
 
 def values(result: Transformed, column: str) -> set[Any]:

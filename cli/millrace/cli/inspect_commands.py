@@ -125,7 +125,7 @@ def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool) -> N
 
     def person() -> None:
         results.print(f"{asset}: version {record.current_version or '— none published'}")
-        names = ("run", "state", "step", "started", "seconds", "read", "loaded", "dirty", "version", "error")
+        names = ("run", "state", "step", "started", "seconds", "read", "loaded", "dirty", "version")
         table(
             "", names, [[_run_row(r).get(n) for n in names] for r in runs], right=("seconds", "read", "loaded", "dirty")
         )

@@ -30,8 +30,7 @@ class RefusedBatch(MillraceError):
 class ChannelTotals:
     """What one task has moved: rows and bytes confirmed, rows set aside, seconds waited, rows to verify by.
 
-    A sample becomes usable when the store has confirmed its whole batch and none of the rows confirmed along with it
-    were dirty.
+    A sample becomes usable when the store has confirmed its whole batch, with no dirty row reported in between.
     """
 
     rows: int = 0
@@ -55,8 +54,9 @@ class ChannelTotals:
         self.size += loaded.size
         self.dirty += len(loaded.dirty)
         confirmed = self.rows + self.dirty
-        if not loaded.dirty:
-            self.sample += [rows for end, rows in self._unconfirmed if end <= confirmed]
+        if loaded.dirty:
+            self._unconfirmed.clear()
+        self.sample += [rows for end, rows in self._unconfirmed if end <= confirmed]
         self._unconfirmed = [(end, rows) for end, rows in self._unconfirmed if end > confirmed]
 
     def sample_bytes(self) -> bytes:

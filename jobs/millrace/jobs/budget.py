@@ -11,8 +11,8 @@ SMALLEST_RATIO_SAMPLE = 10_000
 class RateBudget:
     """One rate for the whole job, shared by all its tasks: the virtual-scheduling form of GCRA (ITU-T I.371).
 
-    Every batch books its own stretch of time behind the batches booked before it, so that the mean over a run is the
-    limit however unevenly tasks ask. Idle time is not saved up: at most `burst_s` seconds of it.
+    Every batch books its own stretch of time behind the batches booked before it and passes at that stretch's end, so
+    that the mean over a run is the limit however unevenly tasks ask. Of idle time, at most `burst_s` seconds are saved.
     """
 
     per_second: float | None
@@ -25,7 +25,7 @@ class RateBudget:
             return 0.0
         start = max(self._free_at, now - self.burst_s)
         self._free_at = start + amount / self.per_second
-        return max(0.0, start - now)
+        return max(0.0, self._free_at - now)
 
 
 @dataclass(frozen=True)
