@@ -10,6 +10,7 @@ from typing import Any
 
 from millrace.spec.shape.sections import spec_shape
 
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -20,17 +21,23 @@ def json_schema() -> dict[str, Any]:
 
 
 def tidy(schema: Any) -> Any:
-    """Without pydantic's made-up titles, and without defaults that say nothing in an editor."""
+    """Without pydantic's made-up titles, and without defaults that say nothing in an editor.
+
+    Bounds that pydantic leaves in its own words, behind a validator, get those of JSON Schema.
+    """
     if isinstance(schema, list):
         return [tidy(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in schema.items():
         if key in ("properties", "$defs") and isinstance(value, dict):
             found[key] = {name: tidy(item) for name, item in value.items()}
         elif key == "examples":
             found[key] = value
+        elif key in _BOUNDS:
+            if isinstance(value, int | float):
+                found[_BOUNDS[key]] = value
         elif (key == "title" and isinstance(value, str)) or (key == "default" and _says_nothing(value)):
             continue
         else:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-_PLAIN = re.compile(r"[A-Za-z_/@][A-Za-z0-9_./%-]*|[0-9][0-9.]*[a-zA-Z%]+")
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./%-]*|[0-9][0-9.]*[a-zA-Z%]+")
 _NUMBER = re.compile(r"[0-9.]+[eE][0-9]+|0[xo][0-9a-fA-F]+")
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off"})
 
