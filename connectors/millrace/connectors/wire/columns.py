@@ -98,10 +98,9 @@ def conform(column: Column, type_: DataType, refusals: Refusals, where: str) -> 
 def numbers(array: AnyArray, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """The raw values of a fixed-width array as numpy sees them, without a copy; what lies below nulls is arbitrary."""
     buffer = array.buffers()[1]
-    if buffer is None:
+    if buffer is None or not len(array):
         return np.zeros(len(array), dtype)
-    found: npt.NDArray[Any] = np.frombuffer(view(buffer), dtype)[array.offset : array.offset + len(array)]
-    return found
+    return np.frombuffer(view(buffer), dtype, len(array), array.offset * np.dtype(dtype).itemsize)
 
 
 def integers(array: AnyArray) -> Integers:

@@ -255,10 +255,10 @@ def _kinds(type_: DataType) -> set[Kind]:
 def _describe(message: Message, found: DescriptorProto, scope: str) -> None:
     found.name = message.name
     scope = f"{scope}.{message.name}"
+    for nested in message.nested:
+        _describe(nested, found.nested_type.add(), scope)
     for member in message.members:
         field = found.field.add(name=member.name, number=member.number, json_name=json_name(member.name))
-        if member.message is not None:
-            _describe(member.message, found.nested_type.add(), scope)
         _describe_field(member, field, found, scope)
     if message.empties is not None:
         field = found.field.add(name=message.empties, number=EMPTY_NUMBER, json_name=json_name(message.empties))

@@ -172,7 +172,7 @@ def offsets_of(values: pa.LargeBinaryArray) -> Integers:
     buffer = values.buffers()[1]
     if buffer is None or buffer.size == 0:
         return np.zeros(1, np.int64)
-    return np.frombuffer(view(buffer), np.int64)[values.offset : values.offset + len(values) + 1]
+    return np.frombuffer(view(buffer), np.int64, len(values) + 1, values.offset * 8)
 
 
 def from_offsets(offsets: Integers, data: pa.Buffer | None, present: Mask | None = None) -> pa.LargeBinaryArray:
