@@ -1,0 +1,62 @@
+"""Reading lines from any Hadoop file system: Spark's text reader finds and decompresses them in the JVM.
+
+It can't say where in the file a line stands when a split starts inside the file, so there the line is counted from the
+split's start. It holds a whole line in memory, whatever `max_line_bytes` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+
+from millrace.connectors.log.arrays import ArrowArray
+from millrace.connectors.log.lines import Place, RawLines, lines_of_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_GLOB_CHARACTERS = str.maketrans({c: f"\\{c}" for c in "\\*?[]{}"})
+
+
+def text_frame(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
+    """The lines of these files, in splits of Spark's choice: columns `line` (binary), `path`, `split_start`."""
+    reader = spark.read.option("lineSep", "\n")
+    lines = reader.text([path.translate(_GLOB_CHARACTERS) for path in paths])
+    return lines.selectExpr(
+        "cast(value as binary) as line", "_metadata.file_path as path", "_metadata.file_block_start as split_start"
+    )
+
+
+def first_line(spark: SparkSession, path: str) -> bytes:
+    """The first line of a file; empty when it has none."""
+    row = text_frame(spark, [path]).select("line").head()
+    return bytes(row[0]) if row else b""
+
+
+def raw_lines(batches: Iterator[pa.RecordBatch]) -> Iterator[RawLines]:
+    """The rows of `text_frame`, as lines of one split at a time."""
+    place: Place | None = None
+    for batch in batches:
+        path, start = batch.column(1), batch.column(2)
+        for first, count in _runs(path, start):
+            name, split_start = unquote(path[first].as_py()), start[first].as_py()
+            if place is None or (place.path, place.split_start) != (name, split_start):
+                place = Place(name, 0, 1, split_start)
+            lines, place = lines_of_rows(batch.column(0).slice(first, count), place)
+            yield lines
+
+
+def _runs(path: ArrowArray, start: ArrowArray) -> list[tuple[int, int]]:
+    """(first row, rows) of each run of rows of one split."""
+    if not len(path):
+        return []
+    encoded = path.dictionary_encode()
+    codes, starts = np.asarray(encoded.indices), np.asarray(start)
+    edges = np.flatnonzero((np.diff(codes) != 0) | (np.diff(starts) != 0)) + 1
+    bounds = np.concatenate(([0], edges, [len(path)]))
+    return [(int(a), int(b - a)) for a, b in pairwise(bounds)]
