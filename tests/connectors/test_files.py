@@ -26,12 +26,18 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("patterns", "names"),
     [
-        (["*.log"], ["a.log", "b.log", "x{y}.log"]), (["{a,b}.log"], ["a.log", "b.log"]), (["?.log*"], ["a.log", "b.log", "b.log.gz"]),
-        (["[b-z].log"], ["b.log"]), (["**/?.log"], ["a.log", "b.log", "sub/c.log", "sub/deep/d.log"]),
-        (["a.log", "*.log"], ["a.log", "b.log", "x{y}.log"]), ([""], ["a.log", "b.log", "b.log.gz", "x{y}.log"]),
-        ([".hidden.log"], [".hidden.log"]), (["_*.log"], ["_tmp.log"]), (["s*/*.log"], ["sub/c.log"]),
+        (["*.log"], ["a.log", "b.log", "x{y}.log"]),
+        (["{a,b}.log"], ["a.log", "b.log"]),
+        (["?.log*"], ["a.log", "b.log", "b.log.gz"]),
+        (["[b-z].log"], ["b.log"]),
+        (["**/?.log"], ["a.log", "b.log", "sub/c.log", "sub/deep/d.log"]),
+        (["a.log", "*.log"], ["a.log", "b.log", "x{y}.log"]),
+        ([""], ["a.log", "b.log", "b.log.gz", "x{y}.log"]),
+        ([".hidden.log"], [".hidden.log"]),
+        (["_*.log"], ["_tmp.log"]),
+        (["s*/*.log"], ["sub/c.log"]),
     ],
-)  # fmt: skip
+)
 def test_wildcards_name_files_and_a_folder_names_what_is_in_it(
     folder: Path, patterns: list[str], names: list[str]
 ) -> None:

@@ -51,10 +51,18 @@ def same(first: ParsedLines, second: ParsedLines) -> bool:
 
 def test_a_usual_line_has_all_its_fields() -> None:
     assert row(_USUAL) == {
-        "host": "83.149.9.216", "ident": None, "user": None, "time": datetime(2015, 5, 17, 8, 5, 3, tzinfo=UTC),
-        "method": "GET", "path": "/a?b=c", "protocol": "HTTP/1.1", "status": 200, "bytes": 203023,
-        "referer": "http://semicomplete.com/", "agent": "Mozilla/5.0 (X11)",
-    }  # fmt: skip
+        "host": "83.149.9.216",
+        "ident": None,
+        "user": None,
+        "time": datetime(2015, 5, 17, 8, 5, 3, tzinfo=UTC),
+        "method": "GET",
+        "path": "/a?b=c",
+        "protocol": "HTTP/1.1",
+        "status": 200,
+        "bytes": 203023,
+        "referer": "http://semicomplete.com/",
+        "agent": "Mozilla/5.0 (X11)",
+    }
 
 
 @pytest.mark.parametrize(
@@ -93,18 +101,22 @@ def test_an_odd_line_is_read_as_it_stands(line: bytes, expected: dict[str, Any])
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    list(zip(
-        [line for line in BAD_LINES if b"\xff" not in line],
-        [
-            "the line is not in the combined log format", "the line is not in the combined log format",
-            "time: '31/Apr/2024:10:00:00 +0000' is not a valid timestamp written as %d/%b/%Y:%H:%M:%S %z",
-            "time: '01/May/2024:25:00:00 +0000' is not a valid timestamp written as %d/%b/%Y:%H:%M:%S %z",
-            "status: 'abc' is not a valid int", "bytes: '99999999999999999999' is not a valid bigint",
-            "the line is not in the combined log format",
-        ],
-        strict=True,
-    )),
-)  # fmt: skip
+    list(
+        zip(
+            [line for line in BAD_LINES if b"\xff" not in line],
+            [
+                "the line is not in the combined log format",
+                "the line is not in the combined log format",
+                "time: '31/Apr/2024:10:00:00 +0000' is not a valid timestamp written as %d/%b/%Y:%H:%M:%S %z",
+                "time: '01/May/2024:25:00:00 +0000' is not a valid timestamp written as %d/%b/%Y:%H:%M:%S %z",
+                "status: 'abc' is not a valid int",
+                "bytes: '99999999999999999999' is not a valid bigint",
+                "the line is not in the combined log format",
+            ],
+            strict=True,
+        )
+    ),
+)
 def test_a_bad_line_is_dirty_and_says_why(line: bytes, reason: str) -> None:
     parsed = parse([_USUAL, line.decode(), _USUAL])
     assert (parsed.batch.num_rows, parsed.dirty) == (2, [(1, reason)])
@@ -121,9 +133,32 @@ def test_generated_logs_are_read_alike_in_both_ways(tmp_path: Path) -> None:
 
 
 _PIECES = st.sampled_from(
-    ["1.2.3.4", " - - ", " - ", "bob", " [17/May/2015:10:05:03 +0200] ", " [", "] ", '"', '" "', '"GET / HTTP/1.1"', "GET ",
-     " HTTP/1.1", "/x y", " 200 12 ", " 200 - ", " 20 1 ", "-", '"-"', "\\", '\\"', " ", "é", '"ua"']
-)  # fmt: skip
+    [
+        "1.2.3.4",
+        " - - ",
+        " - ",
+        "bob",
+        " [17/May/2015:10:05:03 +0200] ",
+        " [",
+        "] ",
+        '"',
+        '" "',
+        '"GET / HTTP/1.1"',
+        "GET ",
+        " HTTP/1.1",
+        "/x y",
+        " 200 12 ",
+        " 200 - ",
+        " 20 1 ",
+        "-",
+        '"-"',
+        "\\",
+        '\\"',
+        " ",
+        "é",
+        '"ua"',
+    ]
+)
 
 
 @settings(deadline=None, max_examples=300)

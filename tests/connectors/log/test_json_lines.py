@@ -17,10 +17,17 @@ from millrace.connectors.log.source import LogSource
 from millrace.connectors.log.typed import ParsedLines
 
 _FIELDS = {
-    "id": "bigint", "name": "string", "score": "double", "ok": "boolean", "tags": "array<string>",
-    "at": {"type": "timestamp"}, "ms": {"type": "timestamp", "format": "epoch_ms"}, "cost": "decimal(10,2)",
-    "who": "struct<first:string,age:int>", "day": "date",
-}  # fmt: skip
+    "id": "bigint",
+    "name": "string",
+    "score": "double",
+    "ok": "boolean",
+    "tags": "array<string>",
+    "at": {"type": "timestamp"},
+    "ms": {"type": "timestamp", "format": "epoch_ms"},
+    "cost": "decimal(10,2)",
+    "who": "struct<first:string,age:int>",
+    "day": "date",
+}
 
 
 def parse(*lines: str) -> ParsedLines:
@@ -39,11 +46,18 @@ def test_an_object_is_a_row() -> None:
     )
     assert parse(line).batch.to_pylist() == [
         row(
-            id=1, name="åå", score=1.0, ok=True, tags=["a", None], at=datetime(2023, 12, 31, 23, tzinfo=UTC),
-            ms=datetime(2015, 5, 17, 10, 5, 3, 123000, UTC), cost=Decimal("1.50"), who={"first": "x", "age": None},
+            id=1,
+            name="åå",
+            score=1.0,
+            ok=True,
+            tags=["a", None],
+            at=datetime(2023, 12, 31, 23, tzinfo=UTC),
+            ms=datetime(2015, 5, 17, 10, 5, 3, 123000, UTC),
+            cost=Decimal("1.50"),
+            who={"first": "x", "age": None},
             day=datetime(2024, 2, 29).date(),
         )
-    ]  # fmt: skip
+    ]
 
 
 def test_missing_and_null_fields_are_null() -> None:
@@ -53,19 +67,28 @@ def test_missing_and_null_fields_are_null() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("null", "the line is not a JSON object"), ("5", "the line is not a JSON object"),
-        ("[1]", "the line is not a JSON object"), ('{"id": 1', "the line is not a JSON object"),
+        ("null", "the line is not a JSON object"),
+        ("5", "the line is not a JSON object"),
+        ("[1]", "the line is not a JSON object"),
+        ('{"id": 1', "the line is not a JSON object"),
         ('{"id": 1} {"id": 2}', "more than one JSON value in the line"),
-        ('{"id": 1.0}', "id: 1.0 is not a valid bigint"), ('{"id": "1"}', "id: changed from number to string"),
-        ('{"id": true}', "id: changed from number to boolean"), ('{"id": 9223372036854775808}', "is not a valid bigint"),
-        ('{"name": 5}', "name: changed from string to number"), ('{"id": 1, "id": 2}', "id: was specified twice"),
-        ('{"cost": 1.234}', "cost: 1.234 is not a valid decimal(10,2)"), ('{"tags": [1]}', "tags/[]: changed"),
+        ('{"id": 1.0}', "id: 1.0 is not a valid bigint"),
+        ('{"id": "1"}', "id: changed from number to string"),
+        ('{"id": true}', "id: changed from number to boolean"),
+        ('{"id": 9223372036854775808}', "is not a valid bigint"),
+        ('{"name": 5}', "name: changed from string to number"),
+        ('{"id": 1, "id": 2}', "id: was specified twice"),
+        ('{"cost": 1.234}', "cost: 1.234 is not a valid decimal(10,2)"),
+        ('{"tags": [1]}', "tags/[]: changed"),
         ('{"at": "yesterday"}', "at: 'yesterday' is not a valid timestamp written as iso"),
-        ('{"who": {"age": "x"}}', "who/age: changed from number to string"), ('{"id": NaN}', "is not a valid bigint"),
-        ('{"ok": 1}', "ok: changed from boolean to number"), ("{'id': 1}", "Missing a name for object member"),
-        ('{"name": "\\ud800"}', "surrogate"), ('{"id": 1,}', "Missing a name for object member"),
+        ('{"who": {"age": "x"}}', "who/age: changed from number to string"),
+        ('{"id": NaN}', "is not a valid bigint"),
+        ('{"ok": 1}', "ok: changed from boolean to number"),
+        ("{'id': 1}", "Missing a name for object member"),
+        ('{"name": "\\ud800"}', "surrogate"),
+        ('{"id": 1,}', "Missing a name for object member"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_line_is_dirty_and_says_why_and_its_neighbours_are_good(line: str, reason: str) -> None:
     parsed = parse('{"id": 1}', line, '{"id": 2}')
     assert [r["id"] for r in parsed.batch.to_pylist()] == [1, 2]
@@ -74,10 +97,16 @@ def test_a_bad_line_is_dirty_and_says_why_and_its_neighbours_are_good(line: str,
 
 
 _VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False), st.text(max_size=3),
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.text(max_size=3),
     st.lists(st.one_of(st.none(), st.text(max_size=2), st.integers()), max_size=2),
-    st.dictionaries(st.sampled_from(["first", "age", "x"]), st.one_of(st.text(max_size=2), st.integers(-5, 5)), max_size=2),
-)  # fmt: skip
+    st.dictionaries(
+        st.sampled_from(["first", "age", "x"]), st.one_of(st.text(max_size=2), st.integers(-5, 5)), max_size=2
+    ),
+)
 _OBJECTS = st.dictionaries(st.sampled_from([*_FIELDS, "other"]), _VALUES, max_size=4).map(json.dumps)
 _BROKEN = st.tuples(_OBJECTS, st.integers(0, 60), st.sampled_from('{}[]",:x')).map(
     lambda t: t[0][: t[1]] + t[2] + t[0][t[1] :]

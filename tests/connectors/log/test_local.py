@@ -21,6 +21,7 @@ from millrace.connectors.log.local import Piece, compression_of, read_blocks
 from millrace.connectors.log.options import Compression
 from millrace.connectors.log.splits import plan_splits
 from millrace.errors import SourceError
+import itertools
 
 _MIB = 1 << 20
 
@@ -73,7 +74,7 @@ def test_pieces_cut_anywhere_give_every_line_once_at_its_place(
     path.write_bytes(text)
     info = local_file(str(path))
     bounds = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
-    pieces = [Piece(info, start, end) for start, end in zip(bounds, bounds[1:], strict=False)] or [Piece(info, 0, 0)]
+    pieces = [Piece(info, start, end) for start, end in itertools.pairwise(bounds)] or [Piece(info, 0, 0)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "BLOCK_BYTES", block)
         patch.setattr(local, "_SCAN_BYTES", block)
@@ -84,11 +85,11 @@ def test_pieces_cut_anywhere_give_every_line_once_at_its_place(
 def test_an_origin_names_the_line_where_it_can_be_counted(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"one\n\nthree\n" * 3)
     piece = whole(tmp_path / "a.log")
-    found = split_lines(*[(b.data, b.place) for b in read_blocks(piece, Compression.NONE, _MIB)][0])
+    found = split_lines(*next((b.data, b.place) for b in read_blocks(piece, Compression.NONE, _MIB)))
     assert [found.origin(i) for i in (0, 1, 2)] == [
         f"{tmp_path}/a.log, byte {byte} (line {line})" for byte, line in ((0, 1), (5, 3), (11, 4))
     ]
-    inside = [(b.data, b.place) for b in read_blocks(Piece(piece.file, 7, 20), Compression.NONE, _MIB)][0]
+    inside = next((b.data, b.place) for b in read_blocks(Piece(piece.file, 7, 20), Compression.NONE, _MIB))
     assert split_lines(*inside).origin(0) == f"{tmp_path}/a.log, byte 11"
 
 

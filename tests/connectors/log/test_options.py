@@ -20,12 +20,22 @@ def columns(**options: Any) -> list[str]:
 
 def test_columns_are_known_from_the_options_alone() -> None:
     assert columns() == [
-        "host string", "ident string", "user string", "time timestamp", "method string", "path string",
-        "protocol string", "status int", "bytes bigint", "referer string", "agent string",
-    ]  # fmt: skip
+        "host string",
+        "ident string",
+        "user string",
+        "time timestamp",
+        "method string",
+        "path string",
+        "protocol string",
+        "status int",
+        "bytes bigint",
+        "referer string",
+        "agent string",
+    ]
     assert columns(format="json", fields={"id": "bigint", "at": {"type": "timestamp", "format": "epoch"}}) == [
-        "id bigint", "at timestamp",
-    ]  # fmt: skip
+        "id bigint",
+        "at timestamp",
+    ]
     assert columns(format="csv", fields={"a": "int", "b": {}}) == ["a int", "b string"]
     assert columns(format="regex", pattern="(?P<b>.)(?P<a>.)", fields={"a": "int"}) == ["b string", "a int"]
     assert LogOptions.model_validate({"path": "x", "format": "csv", "header": True}).known_columns() is None
@@ -47,7 +57,10 @@ def test_columns_are_known_from_the_options_alone() -> None:
         ({**_REGEX, "pattern": "abc"}, "has no named group"),
         ({**_REGEX, "pattern": "(?P<a>.)(b)"}, "a group without a name"),
         ({**_REGEX, "pattern": "(?P<a>.)(?=b)"}, "bad pattern for RE2"),
-        ({**_REGEX, "pattern": "(?P<a>.)", "fields": {"b": "int"}}, "'b', which is no group of the pattern; there are: a"),
+        (
+            {**_REGEX, "pattern": "(?P<a>.)", "fields": {"b": "int"}},
+            "'b', which is no group of the pattern; there are: a",
+        ),
         ({"path": "x", "format": "csv", "fields": {"a": "array<int>"}}, "only `format: json` can hold"),
         ({"path": "x", "format": "json", "fields": {"a": "map<string,int>"}}, "map can't be read inside a JSON field"),
         ({"path": "x", "format": "json", "fields": {"a": "array<date>"}}, "date can't be read inside a JSON field"),
@@ -61,7 +74,7 @@ def test_columns_are_known_from_the_options_alone() -> None:
         ({"path": "x", "max_line_bytes": "1GiB"}, "less than or equal"),
         ({"path": "x", "frobnicate": 1}, "Extra inputs"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_explained(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         LogOptions.model_validate(options)

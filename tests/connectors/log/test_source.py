@@ -153,9 +153,17 @@ def test_json_csv_and_regex_files_are_read_with_their_types(spark: SparkSession,
 
 def test_every_type_comes_through_spark_as_it_was_parsed(spark: SparkSession, tmp_path: Path) -> None:
     fields = {
-        "b": "boolean", "t": "tinyint", "s": "smallint", "f": "float", "d": "decimal(20,3)", "x": "binary", "day": "date",
-        "at": "timestamp", "wall": "timestamp_ntz", "o": "struct<a:array<bigint>>",
-    }  # fmt: skip
+        "b": "boolean",
+        "t": "tinyint",
+        "s": "smallint",
+        "f": "float",
+        "d": "decimal(20,3)",
+        "x": "binary",
+        "day": "date",
+        "at": "timestamp",
+        "wall": "timestamp_ntz",
+        "o": "struct<a:array<bigint>>",
+    }
     line = (
         '{"b": true, "t": -1, "s": 300, "f": 1.5, "d": 1.125, "x": "raw", "day": "2024-02-29",'
         ' "at": "2024-01-01T00:00:00.5Z", "wall": "2024-01-01T00:00:00.5", "o": {"a": [1, null]}}\n{}\n'
@@ -170,8 +178,17 @@ def test_every_type_comes_through_spark_as_it_was_parsed(spark: SparkSession, tm
         )
         first, second = (tuple(row) for row in shown.collect())
     assert first == (
-        "true", "-1", "300", "1.5", "1.125", "2024-02-29", "2024-01-01 00:00:00.5", "2024-01-01 00:00:00.5", "726177", 1,
-    )  # fmt: skip
+        "true",
+        "-1",
+        "300",
+        "1.5",
+        "1.125",
+        "2024-02-29",
+        "2024-01-01 00:00:00.5",
+        "2024-01-01 00:00:00.5",
+        "726177",
+        1,
+    )
     assert set(second) == {None}
 
 

@@ -33,12 +33,15 @@ def typed(type_: str, texts: Sequence[str | None], **how: Any) -> list[Any]:
         ("float", ["1e39"], ["dirty"]),
         ("decimal(6,2)", ["1234.5", "1234.567", "12345"], [Decimal("1234.50"), "dirty", "dirty"]),
         ("boolean", ["true", "False", "1", "0", "yes"], [True, False, True, False, "dirty"]),
-        ("date", ["2024-02-29", "2023-02-29", "0001-01-01", "1969-12-31", ""],
-         [date(2024, 2, 29), "dirty", date(1, 1, 1), date(1969, 12, 31), None]),
+        (
+            "date",
+            ["2024-02-29", "2023-02-29", "0001-01-01", "1969-12-31", ""],
+            [date(2024, 2, 29), "dirty", date(1, 1, 1), date(1969, 12, 31), None],
+        ),
         ("string", ["", "x", None], ["", "x", None]),
         ("binary", ["é"], ["é".encode()]),
     ],
-)  # fmt: skip
+)
 def test_each_type_takes_its_own_texts_and_refuses_others(type_: str, texts: list[str], expected: list[Any]) -> None:
     assert typed(type_, texts) == expected
 
@@ -66,9 +69,14 @@ def test_a_wall_clock_time_keeps_its_digits_whatever_zone_it_names() -> None:
 
 @pytest.mark.parametrize(
     ("format_", "text", "us"),
-    [("epoch", "1431857103.123456", 123456), ("epoch_ms", "1431857103123.456", 123456), ("epoch_us", "1431857103123456", 123456),
-     ("epoch", "1431857103", 0), ("epoch", "-1.5", None)],
-)  # fmt: skip
+    [
+        ("epoch", "1431857103.123456", 123456),
+        ("epoch_ms", "1431857103123.456", 123456),
+        ("epoch_us", "1431857103123456", 123456),
+        ("epoch", "1431857103", 0),
+        ("epoch", "-1.5", None),
+    ],
+)
 def test_numbers_since_1970_are_instants(format_: str, text: str, us: int | None) -> None:
     expected = (
         datetime(1969, 12, 31, 23, 59, 58, 500000, UTC) if us is None else datetime(2015, 5, 17, 10, 5, 3, us, UTC)
