@@ -1,0 +1,185 @@
+"""Great Expectations' Spark engine over a stage: every aggregate in one query, duplicates counted without a window.
+
+Import this only after `loading.load_great_expectations()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from great_expectations.core.id_dict import IDDict
+from great_expectations.exceptions.exceptions import MetricResolutionError
+from great_expectations.execution_engine.sparkdf_execution_engine import SparkDFExecutionEngine
+from great_expectations.expectations.registry import get_metric_provider
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as f
+from pyspark.util import inheritable_thread_target
+
+from millrace.quality.duplicates import Duplicates, count_duplicates, repeated_rows
+from millrace.quality.lost import is_lost
+from millrace.quality.samples import MAX_ROWS, as_json, shortened
+from millrace.spec.model import JsonValue
+
+if TYPE_CHECKING:
+    from great_expectations.execution_engine.execution_engine import MetricComputationConfiguration
+    from great_expectations.validator.metric_configuration import MetricConfiguration
+    from pyspark.sql import DataFrame
+
+UNIQUE_METRICS = ("column_values.unique", "compound_columns.unique")
+_ROWS = ".unexpected_rows"
+_VALUES = ".unexpected_values"
+_FAILED = "millrace_failed"
+_SIDE_JOBS = 2
+
+Answers = dict[Any, Any]
+Domain = Mapping[str, Any]
+
+
+class StageEngine(SparkDFExecutionEngine):
+    """Answers metrics over one DataFrame, each once. Close it when done.
+
+    Nothing is cached in Spark: a stage is Parquet, and reading a column of it again costs less than the memory.
+    `known_rows` is the frame's number of rows when that was counted before. Rows that failed are given as JSON, at most
+    MAX_ROWS of them with long texts cut off, and their values not once more beside them.
+
+    `lost` is set when Spark itself went away or the job was cancelled: then nothing is known of the data.
+    """
+
+    def __init__(self, frame: DataFrame, known_rows: int | None = None) -> None:
+        super().__init__(persist=False, spark=frame.sparkSession)
+        self.load_batch_data("stage", frame)
+        self.known_rows = known_rows
+        self.lost: BaseException | None = None
+        self._answers: Answers = {}
+        self._failures: dict[Any, BaseException] = {}
+        self._duplicates: dict[Any, Future[Duplicates]] = {}
+        self._side_jobs = ThreadPoolExecutor(_SIDE_JOBS, thread_name_prefix="millrace-check")
+
+    def close(self) -> None:
+        """Start nothing more; does not wait for what runs."""
+        self._side_jobs.shutdown(wait=False, cancel_futures=True)
+
+    def resolve_metrics(
+        self,
+        metrics_to_resolve: Iterable[MetricConfiguration],
+        metrics: Answers | None = None,
+        runtime_configuration: dict[str, Any] | None = None,
+    ) -> Answers:
+        """Answer each metric, from memory where it was asked before.
+
+        A metric that fails is not tried again and takes no other with it: the caller, which asks until everything is
+        answered or has failed three times, gets the others first, and then a MetricResolutionError for each of them.
+        """
+        wanted = list(metrics_to_resolve)
+        known = {**(metrics or {}), **self._answers}
+        new = [m for m in wanted if m.id not in self._answers and m.id not in self._failures]
+        for group in self._groups(new):
+            self._answer(group, known, runtime_configuration)
+        failed = [m for m in wanted if m.id in self._failures]
+        if failed and not new:
+            raise MetricResolutionError(_message(self._failures[failed[0].id]), failed_metrics=failed[:1])
+        return {m.id: self._answers[m.id] for m in wanted if m.id in self._answers}
+
+    def resolve_metric_bundle(self, metric_fn_bundle: Iterable[MetricComputationConfiguration]) -> Answers:
+        """Compute aggregates in one query. Those that are why it fails are left out and remembered as failed."""
+        bundle = list(metric_fn_bundle)
+        if self.lost is not None or not bundle:
+            return {}
+        try:
+            return super().resolve_metric_bundle(bundle)
+        except AnalysisException as error:
+            sound = [c for c in bundle if self._analyses(c)]
+            if len(sound) == len(bundle):  # each alone is sound, all together are not
+                return self._halves(bundle, error)
+            return self.resolve_metric_bundle(sound)
+        except Exception as error:  # a value that the expression can't take, found while it ran
+            return self._halves(bundle, error)
+
+    def duplicates(self, domain: Domain) -> Duplicates:
+        """How many rows of a `column` or `column_list` domain share its values; waits for the count."""
+        return self.start_counting(domain).result()
+
+    def start_counting(self, domain: Domain) -> Future[Duplicates]:
+        """Begin to count duplicates beside what else is asked. A second call gives the same count."""
+        relevant = {key: value for key, value in domain.items() if value is not None and key != "batch_id"}
+        key = IDDict(relevant).to_id()
+        if key not in self._duplicates:
+            count = inheritable_thread_target(self.spark)(self._count_duplicates)
+            self._duplicates[key] = self._side_jobs.submit(count, relevant)
+        return self._duplicates[key]
+
+    def records(self, domain: Domain) -> DataFrame:
+        """The rows of a domain; for a single column those where it is not null."""
+        frame: DataFrame = self.get_domain_records(dict(domain))
+        return frame.filter(f.col(domain["column"]).isNotNull()) if "column" in domain else frame
+
+    def _groups(self, metrics: list[MetricConfiguration]) -> list[list[MetricConfiguration]]:
+        """The aggregates together and first, so that what runs beside them has time; the others one by one.
+
+        In a fixed order: they come as a set, and Spark compiles a query anew when its columns are in another order.
+        """
+        ordered = sorted(metrics, key=lambda m: str(m.id))
+        together = [m for m in ordered if get_metric_provider(m.metric_name, self)[1] is None]
+        return [together, *([m] for m in ordered if m not in together)]
+
+    def _count_duplicates(self, domain: Domain) -> Duplicates:
+        return count_duplicates(self.records(domain), key_columns(domain))
+
+    def _answer(
+        self, group: list[MetricConfiguration], known: Answers, runtime_configuration: dict[str, Any] | None
+    ) -> None:
+        if not group or self.lost is not None:
+            return
+        name = group[0].metric_name
+        try:
+            if name.endswith(_VALUES):
+                self._answers[group[0].id] = []
+            elif name.endswith(_ROWS):
+                self._answers[group[0].id] = self._failed_rows(group[0], known)
+            else:
+                self._answers.update(super().resolve_metrics(group, known, runtime_configuration))
+        except Exception as error:  # of any kind: the check whose metric this is has failed, and shows it
+            self._fail(group[0].id, error.__cause__ or error)
+
+    def _failed_rows(self, metric: MetricConfiguration, known: Answers) -> list[dict[str, JsonValue]]:
+        name = metric.metric_name.removesuffix(_ROWS)
+        if name in UNIQUE_METRICS:
+            domain = dict(metric.metric_domain_kwargs)
+            rows = repeated_rows(self.records(domain), key_columns(domain))
+        else:
+            condition, compute, accessor = known[metric.metric_dependencies["unexpected_condition"].id]
+            frame = self.get_domain_records({**compute, **accessor})
+            rows = frame.withColumn(_FAILED, condition).filter(f.col(_FAILED)).drop(_FAILED)
+        found = rows.limit(MAX_ROWS).select(*shortened(rows.schema)).collect()
+        return [as_json(row.asDict()) for row in found]
+
+    def _analyses(self, aggregate: MetricComputationConfiguration) -> bool:
+        try:
+            self.get_domain_records(dict(aggregate.compute_domain_kwargs or {})).agg(aggregate.metric_fn)
+        except AnalysisException as error:
+            self._fail(aggregate.metric_configuration.id, error)
+            return False
+        return True
+
+    def _halves(self, bundle: list[MetricComputationConfiguration], error: Exception) -> Answers:
+        if len(bundle) == 1 or is_lost(error):
+            self._fail(bundle[0].metric_configuration.id, error)
+            return {}
+        middle = len(bundle) // 2
+        return {**self.resolve_metric_bundle(bundle[:middle]), **self.resolve_metric_bundle(bundle[middle:])}
+
+    def _fail(self, metric_id: Any, error: BaseException) -> None:
+        self._failures[metric_id] = error
+        if is_lost(error):
+            self.lost = error
+
+
+def key_columns(domain: Domain) -> list[str]:
+    """The columns that a domain compares: its `column_list`, or its one `column`."""
+    return list(domain["column_list"]) if "column_list" in domain else [domain["column"]]
+
+
+def _message(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,236 @@
+"""From a spec's checks to Great Expectations' expectations. Pure: that library is not imported here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from millrace.quality.literals import bounds, literals
+from millrace.quality.wording import check_text, flow, listed, percent
+from millrace.spec.diagnostics import did_you_mean, shown
+from millrace.spec.expectations import COLUMN_ARGUMENTS
+from millrace.spec.model import (
+    Between,
+    Check,
+    Expectation,
+    InSet,
+    JsonValue,
+    NotNull,
+    RowCount,
+    Severity,
+    Unique,
+)
+from millrace.spec.types import DataType, Kind
+
+WITHIN = "expect_column_values_to_be_within"
+ONE_OF = "expect_column_values_to_be_one_of"
+_MAY_BE_ABSENT = frozenset({"expect_column_to_exist", "expect_table_columns_to_match_ordered_list"})
+_SET_ARGUMENT = "value_set"
+
+
+@dataclass(frozen=True)
+class PlannedExpectation:
+    """One expectation to ask Great Expectations for: its snake_case type and arguments.
+
+    `check` is the check in the spec's words and `expected` what passes, for a person. With a `problem` it can't be
+    asked, and counts as failed.
+    """
+
+    check: str
+    type: str
+    arguments: Mapping[str, JsonValue]
+    severity: Severity
+    expected: str = ""
+    problem: str | None = None
+
+
+def to_expectations(
+    checks: Sequence[Check], columns: Mapping[str, DataType | None], *, previous_rows: int | None = None
+) -> tuple[PlannedExpectation, ...]:
+    """The expectations of `checks`, in their order; `not_null` gives one for each column, `row_count` up to two.
+
+    `columns` are those of the data, with None for a type outside our vocabulary. `previous_rows` are the rows of the
+    current version, None when there is none. Nothing is raised: what can't be asked carries its `problem`.
+    """
+    return tuple(planned for check in checks for planned in _planned(check, columns, previous_rows))
+
+
+def _planned(
+    check: Check, columns: Mapping[str, DataType | None], previous_rows: int | None
+) -> Iterator[PlannedExpectation]:
+    match check:
+        case NotNull():
+            for column in check.columns:
+                yield _not_null(column, check.severity, columns)
+        case Unique():
+            yield _unique(check, columns)
+        case Between():
+            yield _between(check, columns)
+        case InSet():
+            yield _in_set(check, columns)
+        case RowCount():
+            yield from _row_count(check, previous_rows)
+        case Expectation():
+            yield _named(check, columns)
+
+
+def _not_null(column: str, severity: Severity, columns: Mapping[str, DataType | None]) -> PlannedExpectation:
+    return PlannedExpectation(
+        check=check_text("not_null", column),
+        type="expect_column_values_to_not_be_null",
+        arguments={"column": column},
+        severity=severity,
+        expected="no nulls",
+        problem=_absent([column], columns),
+    )
+
+
+def _unique(check: Unique, columns: Mapping[str, DataType | None]) -> PlannedExpectation:
+    names = list(check.columns)
+    alone = len(names) == 1
+    return PlannedExpectation(
+        check=check_text("unique", names),
+        type="expect_column_values_to_be_unique" if alone else "expect_compound_columns_to_be_unique",
+        arguments={"column": names[0]} if alone else {"column_list": names},
+        severity=check.severity,
+        expected=f"no two rows with the same {', '.join(names)}",
+        problem=_absent(names, columns),
+    )
+
+
+def _between(check: Between, columns: Mapping[str, DataType | None]) -> PlannedExpectation:
+    given = {name: value for name, value in (("min", check.min), ("max", check.max)) if value is not None}
+    arguments: Mapping[str, JsonValue] = {"column": check.column}
+    problem = _absent([check.column], columns)
+    if problem is None:
+        try:
+            lower, upper, compared_as = bounds(check.min, check.max, columns[check.column])
+        except ValueError as error:
+            problem = str(error)
+        else:
+            arguments = {"column": check.column, "lower": lower, "upper": upper, "compared_as": compared_as}
+    return PlannedExpectation(
+        check=check_text("between", {"column": check.column, **given}),
+        type=WITHIN,
+        arguments=arguments,
+        severity=check.severity,
+        expected=_interval(check),
+        problem=problem,
+    )
+
+
+def _interval(check: Between) -> str:
+    if check.min is None:
+        return f"{check.column} ≤ {check.max}"
+    if check.max is None:
+        return f"{check.column} ≥ {check.min}"
+    return f"{check.min} ≤ {check.column} ≤ {check.max}"
+
+
+def _in_set(check: InSet, columns: Mapping[str, DataType | None]) -> PlannedExpectation:
+    arguments: Mapping[str, JsonValue] = {"column": check.column}
+    problem = _absent([check.column], columns)
+    if problem is None:
+        try:
+            members = literals(check.values, columns[check.column])
+        except ValueError as error:
+            problem = f"values: {error}"
+        else:
+            arguments = {
+                "column": check.column,
+                "members": list(members.texts),
+                "compared_as": members.compared_as,
+            }
+    return PlannedExpectation(
+        check=check_text("in_set", {"column": check.column, "values": list(check.values)}),
+        type=ONE_OF,
+        arguments=arguments,
+        severity=check.severity,
+        expected=f"{check.column} in {listed(check.values)}",
+        problem=problem,
+    )
+
+
+def _row_count(check: RowCount, previous_rows: int | None) -> Iterator[PlannedExpectation]:
+    """`min` and `max` as one expectation, `change` as another: they fail for different reasons."""
+    given = {name: value for name, value in (("min", check.min), ("max", check.max)) if value is not None}
+    if given:
+        yield _row_count_between(check_text("row_count", given), check.severity, check.min, check.max, "")
+    if check.change is None:
+        return
+    text = check_text("row_count", {"change": percent(check.change)})
+    if not previous_rows:
+        state = "there is no current version" if previous_rows is None else "the current version is empty, so nothing"
+        yield _row_count_between(text, check.severity, 0, None, f"any number: {state} to compare with")
+        return
+    change = Fraction(repr(check.change))
+    least = max(0, math.ceil(previous_rows * (1 - change)))
+    most = math.floor(previous_rows * (1 + change))
+    why = f"{least:,} to {most:,} rows: within {percent(check.change)} of the current version's {previous_rows:,}"
+    yield _row_count_between(text, check.severity, least, most, why)
+
+
+def _row_count_between(
+    text: str, severity: Severity, least: int | None, most: int | None, expected: str
+) -> PlannedExpectation:
+    if not expected:
+        sides = (("at least", least), ("at most", most))
+        expected = " and ".join(f"{words} {rows:,}" for words, rows in sides if rows is not None) + " rows"
+    return PlannedExpectation(
+        check=text,
+        type="expect_table_row_count_to_be_between",
+        arguments={"min_value": least, "max_value": most},
+        severity=severity,
+        expected=expected,
+    )
+
+
+def _named(check: Expectation, columns: Mapping[str, DataType | None]) -> PlannedExpectation:
+    rest = {key: value for key, value in check.arguments.items() if key not in COLUMN_ARGUMENTS}
+    return PlannedExpectation(
+        check=check_text(check.name, dict(check.arguments)),
+        type=check.name,
+        arguments=dict(check.arguments),
+        severity=check.severity,
+        expected=flow(rest)[1:-1] if rest else "",
+        problem=_absent_arguments(check, columns) or null_member(check),
+    )
+
+
+def null_member(check: Expectation) -> str | None:
+    """Why this set can't be asked for: SQL's `IN` with a null in it is never false, so every value would pass."""
+    members = check.arguments.get(_SET_ARGUMENT)
+    if isinstance(members, list | tuple) and None in members:
+        return f"{_SET_ARGUMENT} holds a null, with which every value would pass: take it out (nulls pass anyway)"
+    return None
+
+
+def _absent_arguments(check: Expectation, columns: Mapping[str, DataType | None]) -> str | None:
+    if check.name in _MAY_BE_ABSENT:
+        return None
+    names: list[Any] = []
+    for key in COLUMN_ARGUMENTS:
+        value = check.arguments.get(key)
+        names += value if isinstance(value, list | tuple) else [value] if value is not None else []
+    return _absent([str(name) for name in names], columns)
+
+
+def _absent(names: Sequence[str], columns: Mapping[str, DataType | None]) -> str | None:
+    """The message for the first column that isn't there. A dotted path may lead into a struct."""
+    for name in names:
+        if not _has(name, columns):
+            return f"there is no column '{shown(name)}'{did_you_mean(name, columns)}"
+    return None
+
+
+def _has(name: str, columns: Mapping[str, DataType | None]) -> bool:
+    if name in columns:
+        return True
+    first, dot, rest = name.partition(".")
+    type_ = columns.get(first)
+    if not dot or type_ is None or type_.kind is not Kind.STRUCT:
+        return False
+    return _has(rest, {field.name: field.type for field in type_.fields})

@@ -1,0 +1,93 @@
+"""The check step: a spec's checks asked of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from millrace.quality.expectations import PlannedExpectation, to_expectations
+from millrace.quality.loading import load_great_expectations
+from millrace.quality.names import PlainNames
+from millrace.quality.results import CheckResult
+from millrace.quality.samples import MAX_ROWS, as_json
+from millrace.spec.model import Check, JsonValue
+from millrace.spec.types import DataType, parse_type
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+    from millrace.quality.asking import Answer
+
+
+def run_checks(
+    frame: DataFrame, checks: Sequence[Check], *, previous_rows: int | None, rows: int | None
+) -> tuple[CheckResult, ...]:
+    """Ask every check of the frame, which is read a few times: pass one that is cheap to read, such as Parquet.
+
+    `previous_rows` are those of the current version, None when there is none; `rows` those of `frame`, None to have
+    them counted. One result for each expectation, in the order of the checks (see `to_expectations`). A check that
+    can't be evaluated is a failed one with its `error`. Raises what Spark raises when it goes away or its jobs are
+    cancelled, since nothing is known of the data then; ConfigError when Great Expectations is not installed.
+    """
+    planned = to_expectations(checks, column_types(frame.schema), previous_rows=previous_rows)
+    askable = [p for p in planned if p.problem is None]
+    answers = iter(_ask(frame, askable, rows) if askable else ())
+    return tuple(_refused(p) if p.problem is not None else _result(p, next(answers)) for p in planned)
+
+
+def column_types(schema: StructType) -> dict[str, DataType | None]:
+    """The columns with their types; None for a type outside our vocabulary."""
+    return {field.name: _type(field.dataType.simpleString()) for field in schema.fields}
+
+
+def _type(text: str) -> DataType | None:
+    try:
+        return parse_type(text)
+    except ValueError:
+        return None
+
+
+def _ask(frame: DataFrame, planned: Sequence[PlannedExpectation], rows: int | None) -> list[Answer]:
+    load_great_expectations()
+    from millrace.quality.asking import Answer, Question, ask
+
+    names = PlainNames.of(frame.columns)
+    asked = frame.toDF(*names.columns(frame.columns)) if names.plain else frame
+    answers = ask(asked, [Question(p.type, names.arguments(p.arguments)) for p in planned], rows)
+    return [Answer(a.success, names.restore(a.result), names.restore(a.error)) for a in answers]
+
+
+def _refused(planned: PlannedExpectation) -> CheckResult:
+    return CheckResult(
+        planned.check, planned.type, planned.severity, False, expected=planned.expected, error=planned.problem
+    )
+
+
+def _result(planned: PlannedExpectation, answer: Answer) -> CheckResult:
+    result = answer.result
+    count = result.get("unexpected_count")
+    rows = result.get("element_count")
+    return CheckResult(
+        check=planned.check,
+        expectation=planned.type,
+        severity=planned.severity,
+        passed=answer.success,
+        observed=_observed(result, rows, count),
+        expected=planned.expected,
+        unexpected_count=count,
+        unexpected_ratio=count / rows if rows and count is not None else None,
+        samples=_samples(result),
+        error=answer.error,
+    )
+
+
+def _observed(result: Mapping[str, Any], rows: int | None, count: int | None) -> JsonValue:
+    if "observed_value" in result:
+        return as_json(result["observed_value"])
+    return None if rows is None else {"rows": rows, "unexpected": count or 0}
+
+
+def _samples(result: Mapping[str, Any]) -> tuple[Mapping[str, JsonValue], ...]:
+    rows = result.get("unexpected_rows") or result.get("details", {}).get("unexpected_rows") or ()
+    return tuple(as_json(row) for row in rows[:MAX_ROWS])
