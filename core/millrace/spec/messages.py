@@ -128,6 +128,10 @@ def _message(kind: str, context: Context, got: str, detail: ErrorDetails) -> str
         return str(context.get("error", detail["msg"]))
     if kind in ("enum", "literal_error"):
         return _one_of(context, detail["input"], got)
+    if kind == "union_tag_invalid":
+        return f"expected {context['discriminator']} to be one of {context['expected_tags']}, got '{context['tag']}'"
+    if kind == "union_tag_not_found":
+        return f"missing required key {context['discriminator']}"
     if kind == "string_type" and isinstance(detail["input"], int | float):
         return f"expected a text, got {got}: put it in quotes"
     if kind in _EXPECTED:

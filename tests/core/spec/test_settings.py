@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,16 @@ def test_a_malformed_spark_conf_is_an_error_that_shows_the_form_and_no_value(tex
     with pytest.raises(ConfigError, match="MILLRACE_SPARK_CONF") as caught:
         Settings.from_env({"MILLRACE_SPARK_CONF": text})
     assert "spark.executor.memory=4g" in caught.value.hint
+
+
+ROOT = Path(__file__).parents[3]
+INTERNAL = {"MILLRACE_MAKE_ARCHIVE"}  # set by a process for its own child
+
+
+def test_every_variable_that_the_code_reads_is_documented() -> None:
+    folders = ("core", "connectors", "quality", "jobs", "serving", "cli")
+    code = "\n".join(path.read_text() for folder in folders for path in ROOT.glob(f"{folder}/**/*.py"))
+    read = set(re.findall(r"\bMILLRACE_[A-Z]+(?:_[A-Z]+)*(?![A-Z_{<])", code))
+    page = (ROOT / "docs/settings.md").read_text()
+    documented = set(re.findall(r"^\| `(MILLRACE_[A-Z_]+)", page, re.MULTILINE))
+    assert read - INTERNAL - {"MILLRACE_CONNECTION"} <= documented
