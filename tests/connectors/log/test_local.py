@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import zlib
 from collections.abc import Callable
@@ -21,7 +22,6 @@ from millrace.connectors.log.local import Piece, compression_of, read_blocks
 from millrace.connectors.log.options import Compression
 from millrace.connectors.log.splits import plan_splits
 from millrace.errors import SourceError
-import itertools
 
 _MIB = 1 << 20
 

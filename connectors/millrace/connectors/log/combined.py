@@ -117,10 +117,10 @@ def _plain_lines(lines: ArrowArray) -> tuple[_Rows, Ints]:
     usual = _usual_shape(data, bounds[:-1][six], bounds[1:][six], places)
     numbers, starts, places = everything[six][usual], bounds[:-1][six][usual], places[usual]
     texts = _cut(data, starts, places)
-    spaced = _with_space(texts[0])  # a host has none: the pattern decides what such a line is
-    if spaced.any():
-        kept = to_arrow_array(~spaced)
-        numbers, texts = numbers[~spaced], [column.filter(kept) for column in texts]
+    strange = _without_host(texts[0])  # the pattern decides what such a line is
+    if strange.any():
+        kept = to_arrow_array(~strange)
+        numbers, texts = numbers[~strange], [column.filter(kept) for column in texts]
     return _Rows(numbers, texts), np.setdiff1d(everything, numbers, assume_unique=True)
 
 
@@ -186,19 +186,16 @@ def _is_digit(column: Bytes) -> Flags:
 
 
 def _split_heads(heads: ArrowArray, nobody: Flags) -> list[ArrowArray]:
-    """Host, ident and user; where `nobody`, the head is the host alone."""
+    """Host, ident and user, all null where they can't be told; where `nobody`, the head is the host alone."""
+    nothing = pa.scalar(None, pa.string())
     dash = pa.array(["-"]).take(to_arrow_array(np.zeros(len(heads), np.int64)))
     if nobody.all():
         return [heads, dash, dash]
     named = to_arrow_array(~nobody)
     matches = pc.extract_regex(heads.filter(named), HEAD)
-    # A head that the pattern refuses keeps its spaces in `host`, and is sent through the whole line's pattern.
-    hit = matches.is_valid()
-    host = pc.if_else(hit, matches.field(0), heads.filter(named))
     return [
-        pc.replace_with_mask(heads, named, host),
-        pc.replace_with_mask(dash, named, pc.fill_null(matches.field(1), "-")),
-        pc.replace_with_mask(dash, named, pc.fill_null(matches.field(2), "-")),
+        pc.replace_with_mask(column, named, pc.if_else(matches.is_valid(), matches.field(i), nothing))
+        for i, column in enumerate((heads, dash, dash))
     ]
 
 
@@ -215,5 +212,5 @@ def _with_odd_requests(
     ]
 
 
-def _with_space(texts: ArrowArray) -> Flags:
-    return to_flags(pc.match_substring(texts, " "))
+def _without_host(hosts: ArrowArray) -> Flags:
+    return to_flags(pc.fill_null(pc.match_substring(hosts, " "), True))
