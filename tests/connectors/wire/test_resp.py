@@ -97,6 +97,12 @@ def test_keys_may_have_any_arrow_shape(keys: Any) -> None:
     assert parsed(resp.commands([b"GET", keys])) == [[b"GET", "ä".encode()], [b"GET", b"b"]]
 
 
+def test_the_data_are_unsigned_bytes_and_not_writable() -> None:
+    data: Any = resp.commands([b"GET", pa.array([b"\xff"])]).data
+    assert (data.format, data.readonly) == ("B", True)
+    assert data == b"*2\r\n$3\r\nGET\r\n$1\r\n\xff\r\n"
+
+
 def test_no_rows_are_no_commands() -> None:
     none = pa.array([], pa.string())
     for commands in (

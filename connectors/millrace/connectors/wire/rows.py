@@ -190,8 +190,8 @@ def buffer_of(data: npt.NDArray[Any] | bytes) -> pa.Buffer:
 
 
 def view(buffer: pa.Buffer | None) -> memoryview:
-    """The memory of a buffer, shared."""
-    return memoryview(buffer if buffer is not None else b"")
+    """The memory of a buffer, shared, as unsigned bytes: Arrow's own view is signed and differs from equal `bytes`."""
+    return memoryview(buffer if buffer is not None else b"").cast("B").toreadonly()
 
 
 def from_matrix(matrix: Octets, lengths: Integers | None = None, present: Mask | None = None) -> Cells:

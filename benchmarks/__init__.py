@@ -1,0 +1,1 @@
+"""Side-by-side measurements: `python -m benchmarks.NAME [--rows N]` prints a line of JSON for each measure."""
