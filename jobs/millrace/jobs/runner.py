@@ -145,12 +145,12 @@ def _can_go_on(dead: RunRecord, spec: Spec, request: RunRequest) -> bool:
 
 def _close_dead(catalog: Catalog, dead: RunRecord) -> None:
     if dead.published_at is not None:
-        catalog.runs.finish(dead.id, RunState.SUCCEEDED)
+        catalog.runs.finish(dead.id, RunState.SUCCEEDED, attempt=dead.attempt)
         return
+    error = RunError("Interrupted", f"process {dead.pid} on {dead.host} ended in step '{dead.step}'")
+    catalog.runs.finish(dead.id, RunState.FAILED, error=error, attempt=dead.attempt)
     if dead.version_id is not None:
         catalog.versions.reject(dead.version_id, "its run was interrupted")
-    error = RunError("Interrupted", f"process {dead.pid} on {dead.host} ended in step '{dead.step}'")
-    catalog.runs.finish(dead.id, RunState.FAILED, error=error)
 
 
 def _acquire(catalog: Catalog, asset: str, run_id: str, wait_s: float, observer: Observer) -> Lease:
