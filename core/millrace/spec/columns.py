@@ -6,6 +6,7 @@ relative to the step, the check or the entry. A name that is not there is report
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from millrace.spec import model
 from millrace.spec.connector import Options
 from millrace.spec.diagnostics import Problem, did_you_mean, shown
 from millrace.spec.expectations import COLUMN_ARGUMENTS
-from millrace.spec.sql import Output, Query, Reference, SqlError, Star, parse_expression, parse_query
+from millrace.spec.sql import Expression, Output, Query, Reference, SqlError, Star, parse_expression, parse_query
 from millrace.spec.types import Column, DataType, Kind
 
 Columns: TypeAlias = Mapping[str, DataType | None]
@@ -44,7 +45,7 @@ def follow(step: model.Step, columns: Columns | None) -> tuple[Columns | None, l
     """The columns after a step, and what is wrong with the step."""
     match step:
         case model.Where(expression):
-            return columns, list(_sql_problems(expression, columns, "where"))
+            return columns, _parsed(expression, columns, "where")[1]
         case model.Select(names):
             return _selected(names, columns), list(absent(columns, names, "select"))
         case model.Derive(expressions):
@@ -115,39 +116,39 @@ def _retyped(columns: Columns | None, types: Mapping[str, DataType]) -> Columns 
     return None if columns is None else {**columns, **types}
 
 
-def _sql_problems(text: str, columns: Columns | None, *path: str | int) -> Iterator[Problem]:
+def _parsed(text: str, columns: Columns | None, *path: str | int) -> tuple[Expression, list[Problem]]:
     try:
-        references = parse_expression(text).references
+        found = parse_expression(text)
     except SqlError as error:
-        yield Problem(path, str(error), offset=error.offset, length=error.length)
-    else:
-        yield from _unknown(references, columns, *path)
+        return Expression(()), [Problem(path, str(error), offset=error.offset, length=error.length)]
+    return found, list(_unknown(found.references, columns, *path))
 
 
 def _unknown(references: Iterable[Reference], columns: Columns | None, *path: str | int) -> Iterator[Problem]:
     """Spark finds columns in any case of letters, and so does this."""
-    lowered = {name.lower() for name in columns or ()}
-    for reference in references:
+    missed = [r for r in references if r.name not in columns] if columns is not None else []
+    lowered = {name.lower() for name in columns or ()} if missed else set()
+    for reference in missed:
         if columns is not None and reference.name.lower() not in lowered:
             message = missing(reference.name, columns)
             yield Problem(path, message, offset=reference.offset, length=reference.length)
 
 
 def _derived(expressions: Mapping[str, str], columns: Columns | None) -> tuple[Columns | None, list[Problem]]:
+    """A new name that differs from an old one in the case of its letters only replaces that, as in Spark."""
     problems: list[Problem] = []
+    found = None if columns is None else dict(columns)
+    lowered = {name.lower(): name for name in columns or ()}
     for name, text in expressions.items():
-        problems += _sql_problems(text, columns, "derive", name)
-        if columns is not None:
-            others = {c: t for c, t in columns.items() if c == name or c.lower() != name.lower()}
-            columns = {**others, name: _type_of(text)}
-    return columns, problems
-
-
-def _type_of(text: str) -> DataType | None:
-    try:
-        return parse_expression(text).type
-    except SqlError:
-        return None
+        expression, wrong = _parsed(text, found, "derive", name)
+        problems += wrong
+        if found is not None:
+            old = lowered.get(name.lower(), name)
+            if old != name:
+                del found[old]
+            found[name] = expression.type
+            lowered[name.lower()] = name
+    return found, problems
 
 
 def _renamed(names: Mapping[str, str], columns: Columns | None) -> tuple[Columns | None, list[Problem]]:
@@ -177,8 +178,8 @@ def _queried(text: str, columns: Columns | None) -> tuple[Columns | None, list[P
     problems = list(_unknown(query.references or (), columns, "sql"))
     if given is None:
         return None, problems
-    names = [name.lower() for name, _ in given]
-    twice = next((name for name, _ in given if names.count(name.lower()) > 1), None)
+    counts = Counter(name.lower() for name, _ in given)
+    twice = next((name for name, _ in given if counts[name.lower()] > 1), None)
     if twice is not None:
         hint = f": write * except ({twice})" if any(isinstance(o, Star) for o in query.outputs or ()) else ""
         problems.append(Problem(("sql",), f"this query gives two columns named '{shown(twice)}'{hint}"))

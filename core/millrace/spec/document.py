@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from millrace.spec.diagnostics import Diagnostic, Path, Problem, shown
-from millrace.spec.positions import Span, offset_in_source
+from millrace.spec.positions import Places, Span, places, span_of
 from millrace.spec.scalars import ScalarError, interpolate, read_plain
 
 MAX_BYTES = 1 << 20
@@ -62,6 +62,7 @@ class Document:
         self.root = root
         self.data: Any = root.data
         self.problems = problems
+        self._places: dict[int, Places | None] = {}
 
     def node(self, path: Path) -> tuple[Node, Path]:
         """The deepest node on `path`, and the part of the path that leads to it.
@@ -116,7 +117,10 @@ class Document:
         return self._inside(node, problem.offset, problem.length)
 
     def _inside(self, node: Node, offset: int, length: int) -> Span | None:
-        return None if node.raw is None else offset_in_source(self.lines, node.span, node.raw, offset, length)
+        if id(node) not in self._places:
+            self._places[id(node)] = places(self.lines, node.span, node.raw or "")
+        known = self._places[id(node)]
+        return None if known is None else span_of(known, offset, length)
 
 
 class Unreadable(Exception):

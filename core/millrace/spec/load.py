@@ -18,6 +18,8 @@ from millrace.spec.messages import described, problems
 from millrace.spec.rules import Sections, rule_problems
 from millrace.spec.shape.sections import SpecShape, TargetEntry, spec_shape
 
+_SHOWN = 100  # errors that the exception's message lists; its `diagnostics` are all of them
+
 
 def load_spec(path: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> model.Spec:
     """Read and check one spec; `env` (`os.environ` by default) fills in `${VAR}`.
@@ -54,7 +56,8 @@ def parse_spec(
 
 def _failed(name: str, found: tuple[Diagnostic, ...]) -> SpecError:
     count = "1 error" if len(found) == 1 else f"{len(found)} errors"
-    message = f"the spec {name} has {count}\n{diagnostics.summary(found)}"
+    more = f"\n… and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    message = f"the spec {name} has {count}\n{diagnostics.summary(found[:_SHOWN])}{more}"
     return SpecError(message, diagnostics=found)
 
 
@@ -72,8 +75,8 @@ def _validate(document: Document, sections: Sections) -> tuple[SpecShape | None,
     except ValidationError as error:
         found = problems(error, spec_shape(), document)
     found += rule_problems(sections)
-    unreadable = [problem.path for problem in document.problems if not problem.on_key]
-    kept = [p for p in found if not any(p.path[: len(path)] == path for path in unreadable)]
+    unreadable = {problem.path for problem in document.problems if not problem.on_key}
+    kept = [p for p in found if not any(p.path[:depth] in unreadable for depth in range(len(p.path) + 1))]
     return shape, document.problems + kept
 
 

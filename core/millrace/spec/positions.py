@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 
 @dataclass(frozen=True)
@@ -19,21 +20,23 @@ class Span:
     style: str = ""
 
 
-def offset_in_source(lines: list[str], span: Span, text: str, offset: int, length: int) -> Span | None:
-    """The place of `text[offset : offset + length]`, where `text` is what the scalar at `span` holds.
+Places: TypeAlias = list[tuple[int, int]]
 
-    None when the scalar's form doesn't tell (folded text with blank lines, for example).
-    """
-    starts = _starts(lines, span, text)
-    if starts is None or not 0 <= offset <= len(text):
+
+def span_of(places: Places, offset: int, length: int) -> Span | None:
+    """The place of `length` characters from `offset` on, of a text whose `places` are known."""
+    if not 0 <= offset < len(places):
         return None
-    line, column = starts[offset]
-    end_line, end_column = starts[min(offset + max(length, 1), len(text))]
+    line, column = places[offset]
+    end_line, end_column = places[min(offset + max(length, 1), len(places) - 1)]
     return Span(line, column, max(end_column - column, 1) if end_line == line else 1)
 
 
-def _starts(lines: list[str], span: Span, text: str) -> list[tuple[int, int]] | None:
-    """For each character of the scalar's text, and for its end, the line and column in the file."""
+def places(lines: list[str], span: Span, text: str) -> Places | None:
+    """For each character of the text that the scalar at `span` holds, and for its end, the line and column in the file.
+
+    None when the scalar's form doesn't tell.
+    """
     if span.style in ("|", ">"):
         return _block(lines, span, text)
     if span.end[0] != span.line:
@@ -57,13 +60,13 @@ def _escape_width(raw: str, position: int, style: str) -> int:
     return {"x": 4, "u": 6, "U": 10}.get(raw[position + 1 : position + 2], 2)
 
 
-def _block(lines: list[str], span: Span, text: str) -> list[tuple[int, int]] | None:
+def _block(lines: list[str], span: Span, text: str) -> Places | None:
     """Literal and folded blocks: every line of the text has lost the same indentation."""
     stop = min(span.end[0] + (1 if span.end[1] else 0), len(lines))
     first = next((line for line in lines[span.line + 1 : stop] if line.strip(" ")), "")
     indent = len(first) - len(first.lstrip(" "))
     body = [line[indent:] for line in lines[span.line + 1 : stop]]
-    found: list[tuple[int, int]] = []
+    found: Places = []
     joined, end = "", (span.line, span.column)
     for number, content in enumerate(body):
         separator = "\n" if span.style == "|" else _fold(body, number)
@@ -85,10 +88,10 @@ def _fold(body: list[str], number: int) -> str:
     return " " if number + 1 < len(body) and body[number + 1] else ""
 
 
-def _folded(lines: list[str], span: Span, text: str) -> list[tuple[int, int]] | None:
+def _folded(lines: list[str], span: Span, text: str) -> Places | None:
     """Plain and quoted scalars over several lines, without escapes and blank lines: their lines joined by a space."""
     quote = len(span.style)
-    found: list[tuple[int, int]] = []
+    found: Places = []
     rebuilt = []
     for number in range(span.line, span.end[0] + 1):
         line = lines[number]
