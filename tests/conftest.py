@@ -13,6 +13,7 @@ import pytest
 from millrace.jobs import jvm
 from millrace.jobs.session import end_jvm, spark_session
 from millrace.spec.settings import Settings
+from tests.servers.leftovers import end_leftovers, mark_session
 from tests.servers.mariadb import Database, MariaDb
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisCluster, RedisServer, RedisTlsServer
@@ -21,11 +22,29 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _CACHE = Path(__file__).resolve().parent.parent / ".cache"
+_LEFTOVERS = pytest.StashKey[list[str]]()
 
 os.environ["PYSPARK_PYTHON"] = sys.executable
 os.environ["JAVA_HOME"] = str(jvm.java().resolve().parent.parent)
 os.environ.setdefault("MILLRACE_JARS", str(_CACHE / "jars"))
 os.environ.setdefault("MILLRACE_CACHE", str(_CACHE))
+mark_session()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail when a test has left a process behind, and end that process."""
+    end_jvm()  # of tests that have made a session themselves: it ends with this process
+    session.config.stash[_LEFTOVERS] = end_leftovers()
+    if session.config.stash[_LEFTOVERS]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    leftovers = config.stash[_LEFTOVERS]
+    if leftovers:
+        terminalreporter.section("processes that tests left behind, now killed", red=True)
+        terminalreporter.write_line("\n".join(leftovers))
 
 
 @pytest.fixture(scope="session")

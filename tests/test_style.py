@@ -149,6 +149,7 @@ def test_millrace_is_one_namespace_over_the_roots() -> None:
     built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     roots = [ROOT / root for root in built["dev-mode-dirs"]]
     assert [str(root.relative_to(ROOT) / "millrace") for root in roots] == built["targets"]["wheel"]["packages"]
+    assert not (ROOT / "__init__.py").exists(), "the checkout is no package"
     for root in roots:
         assert not (root / "millrace" / "__init__.py").exists(), f"{root.name} would hide the other roots"
         assert {path.parts[len(root.parts)] for path in project_files() if path.is_relative_to(root)} == {"millrace"}

@@ -192,7 +192,7 @@ class ServerProcess(ABC):
         if process is None:
             return
         atexit.unregister(self.stop)
-        children = [os.pidfd_open(pid) for pid in _descendants(process.pid)]
+        children = _handles(_descendants(process.pid))
         try:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
@@ -284,6 +284,15 @@ def _sweep() -> None:
         with contextlib.suppress(OSError), lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def _handles(pids: Sequence[int]) -> list[int]:
+    """A pidfd of each process that is still there: it never means another process, as a number could."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            found.append(os.pidfd_open(pid))
+    return found
 
 
 def _descendants(pid: int) -> list[int]:

@@ -17,9 +17,18 @@ _LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(
 
 
 class Listener(ServerProcess):
-    """The smallest server: it listens, and has a child."""
+    """The smallest server: it listens."""
 
     name = "listener"
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-c", _LISTEN, str(self.port)]
+
+
+class Parent(ServerProcess):
+    """A server with a child that has left its session."""
+
+    name = "parent"
 
     def command(self) -> Sequence[str]:
         code = f"import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True); {_LISTEN}"
@@ -48,7 +57,7 @@ def _children(pid: int) -> list[int]:
 
 
 def test_a_server_is_ready_after_its_start_and_leaves_nothing() -> None:
-    with Listener() as server:
+    with Parent() as server:
         assert _listens(server.port)
         pid, folder, child = server.pid, server.folder, _children(server.pid)[0]
     assert _is_gone(pid)
@@ -82,6 +91,20 @@ def test_a_paused_server_stands_still_until_it_resumes() -> None:
         server.resume()
         wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "the server to go on")
         server.pause()  # a paused server can be stopped as well
+
+
+def test_processes_that_outlive_the_tests_are_found_and_killed() -> None:
+    code = """
+import subprocess
+from tests.servers.leftovers import end_leftovers, mark_session
+mark_session()
+subprocess.run(["sh", "-c", "setsid sleep 601 >/dev/null & echo $!"])
+print(end_leftovers(), end_leftovers(), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    pid, found = done.stdout.splitlines()
+    assert found == "['sleep 601'] []"
+    assert _is_gone(int(pid))
 
 
 def test_a_missing_program_is_an_error_that_names_its_package() -> None:
