@@ -135,7 +135,7 @@ def _unknown(references: Iterable[Reference], columns: Columns | None, *path: st
 
 
 def _derived(expressions: Mapping[str, str], columns: Columns | None) -> tuple[Columns | None, list[Problem]]:
-    """A new name that differs from an old one in the case of its letters only replaces that, as in Spark."""
+    """A new name that differs from an old one in the case of its letters only takes that one's place, as in Spark."""
     problems: list[Problem] = []
     found = None if columns is None else dict(columns)
     lowered = {name.lower(): name for name in columns or ()}
@@ -145,7 +145,7 @@ def _derived(expressions: Mapping[str, str], columns: Columns | None) -> tuple[C
         if found is not None:
             old = lowered.get(name.lower(), name)
             if old != name:
-                del found[old]
+                found = {name if c == old else c: t for c, t in found.items()}
             found[name] = expression.type
             lowered[name.lower()] = name
     return found, problems

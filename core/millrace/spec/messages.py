@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
 from types import UnionType
@@ -210,9 +210,9 @@ def _deeper(annotation: Any, part: str | int) -> Iterator[Any]:
             for name, field in plain.model_fields.items():
                 if part in (name, field.alias):
                     yield field.annotation
-        elif origin is dict and isinstance(part, str):
+        elif isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(part, str):
             yield arguments[1]
-        elif origin in (list, tuple, set, frozenset) and isinstance(part, int) and arguments:
+        elif isinstance(origin, type) and issubclass(origin, Iterable) and isinstance(part, int) and arguments:
             yield arguments[0]
 
 

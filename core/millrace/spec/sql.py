@@ -6,6 +6,7 @@ What the parser (sqlglot, imported when the first text is parsed) can't decide s
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 INPUT = "input"
-_WITHOUT_PARENTHESES = frozenset({"localtimestamp", "current_database", "current_schema", "current_catalog"})
+_WITHOUT_PARENTHESES = frozenset(
+    {"localtimestamp", "current_time", "current_database", "current_schema", "current_catalog"}
+)
+_BEYOND = re.compile(r">>>|\|>|\b[xX]\s+'")  # unsigned shift, pipe syntax, a hex literal with a space
 
 
 class SqlError(ValueError):
@@ -82,7 +86,8 @@ def parse_expression(text: str) -> Expression:
     if isinstance(tree, exp.Alias):
         place = _place(tree.args["alias"]) or (0, 1)
         raise SqlError(f"bad SQL: unexpected '{shown(tree.alias)}' after the expression", *place)
-    if isinstance(tree, exp.Query | exp.Star) or not isinstance(tree, exp.Condition | exp.Interval):
+    expressions = (exp.Condition, exp.Interval, exp.AtTimeZone, exp.FromTimeZone)
+    if isinstance(tree, exp.Query | exp.Star) or not isinstance(tree, expressions):
         raise SqlError("expected one SQL expression, such as age >= 0")
     if tree.find(exp.Query) is not None:
         return Expression((), _type(tree))
@@ -94,7 +99,7 @@ def parse_query(text: str) -> Query:
     from sqlglot import exp
 
     tree = _parse(text.rstrip().rstrip(";"))
-    if tree is None or "|>" in text:
+    if tree is None or _BEYOND.search(text):
         return _UNDECIDED
     if not isinstance(tree, exp.Query):
         raise SqlError("expected one SELECT over the view 'input'")
@@ -128,7 +133,7 @@ def _not_reading(tables: list[Any]) -> SqlError:
 
 
 def _parse(text: str) -> Any:
-    """The one tree of a text; None for one that is nested deeper than the parser can go."""
+    """The one tree of a text; None where the parser can't go: nested too deep, or what it doesn't know of Spark."""
     import sqlglot
     from sqlglot.errors import ParseError, TokenError
 
@@ -136,6 +141,8 @@ def _parse(text: str) -> Any:
     try:
         trees = sqlglot.parse(text, read="spark")
     except ParseError as error:
+        if _BEYOND.search(text):
+            return None
         raise _syntax_error(text, error) from None
     except TokenError:
         raise _token_error(text) from None

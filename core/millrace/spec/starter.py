@@ -124,7 +124,7 @@ def _options(options: type[Options], values: Mapping[str, Any], indent: str) -> 
     for name, field in options.model_fields.items():
         key = _key(name, field)
         if key not in values:
-            example = _example(field) if field.default in (None, (), {}) else field.default
+            example = _example(field) if field.default in (None, (), {}, "") else field.default
             yield from _commented(f"{indent}# {key}: {flow(example)}", _meaning(field))
 
 

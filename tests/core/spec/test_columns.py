@@ -20,7 +20,7 @@ TEXT = DataType(Kind.STRING)
         (model.Select(("age", "id")), {"age": None, "id": BEFORE["id"]}),
         (model.Derive({"x": "id + 1", "y": "x + 1"}), {**BEFORE, "x": None, "y": None}),
         (model.Derive({"age": "cast(age as int)"}), {**BEFORE, "age": parse_type("int")}),
-        (model.Derive({"ID": "1"}), {"name": TEXT, "age": None, "ID": None}),
+        (model.Derive({"ID": "1"}), {"ID": None, "name": TEXT, "age": None}),
         (model.Rename({"age": "name", "name": "age"}), {"id": BEFORE["id"], "age": TEXT, "name": None}),
         (model.Cast({"age": parse_type("int")}), {**BEFORE, "age": parse_type("int")}),
         (model.Dedupe(("id",), "latest", "age"), BEFORE),
@@ -50,6 +50,13 @@ def test_columns_are_followed_through_every_step(step: model.Step, after: flow.C
 )
 def test_where_nothing_is_known_nothing_is_wrong(step: model.Step) -> None:
     assert flow.follow(step, None) == (None, [])
+
+
+def test_what_a_select_dropped_is_gone_though_spark_would_find_it_for_a_filter() -> None:
+    columns, _ = flow.follow(model.Select(("id",)), BEFORE)
+    assert [problem.message for problem in flow.follow(model.Where("age > 1"), columns)[1]] == [
+        "unknown column 'age', expected one of id"
+    ]
 
 
 def test_a_select_makes_columns_known_again() -> None:

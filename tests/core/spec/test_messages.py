@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +36,7 @@ class Sample(BaseModel):
     models: Inner | Other = Inner()
     tagged: Annotated[Inner | Other, Field(discriminator="kind")] = Inner()
     by_name: dict[str, Inner] = {}
+    by_word: Mapping[str, Sequence[Inner]] = {}
     items: set[int] = set()
     renamed: int = Field(default=0, alias="from")
     number: float = 0
@@ -87,6 +89,7 @@ def messages(text: str) -> list[str]:
         ("form: 1", "1:1: unknown key 'form', did you mean 'from'?"),
         ("by_name: {a: {sise: 1}}", "1:15: unknown key 'sise', did you mean 'size'?"),
         ("by_name: {a: {size: [1, 2]}}", "1:21: expected a whole number, got a list"),
+        ("by_word: {a: [{sise: 1}]}", "1:16: unknown key 'sise', did you mean 'size'?"),
         ("items: [1, x]", "1:12: expected a whole number, got 'x'"),
         ("items: 5", "1:8: expected a list, got the number 5"),
         ("number: {a: 1}", "1:9: expected a number, got a mapping"),

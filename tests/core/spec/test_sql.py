@@ -39,6 +39,9 @@ def names(text: str) -> list[str]:
         ("hash(*)", []),
         ("true", []),
         ("interval 1 day", []),
+        ("from_utc_timestamp(at, 'Asia/Seoul')", ["at"]),
+        ("to_utc_timestamp(at, 'Asia/Seoul')", ["at"]),
+        ("current_time", []),
         ("exists (select 1 from input where z = 1)", []),
     ],
 )
@@ -132,6 +135,11 @@ def test_names_that_a_query_gives_itself_are_not_read_from_the_input() -> None:
 def test_a_query_is_one_select_over_input(text: str, message: str) -> None:
     with pytest.raises(SqlError, match=message):
         parse_query(text)
+
+
+@pytest.mark.parametrize("text", ["a >>> 1", "bitmap_count(X '10')"])
+def test_what_the_parser_doesnt_know_of_spark_is_left_to_spark(text: str) -> None:
+    assert parse_expression(text).references == ()
 
 
 def test_what_is_nested_deeper_than_the_parser_goes_is_left_to_spark() -> None:
