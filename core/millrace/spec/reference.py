@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from millrace.spec.connector import Connector, connectors
 from millrace.spec.expectations import expectations
-from millrace.spec.schema import tidy
+from millrace.spec.schema import model_schema
 from millrace.spec.shape.apis import (
     ApiEntry,
     ApiLimits,
@@ -75,7 +75,7 @@ _TITLES: Mapping[type[BaseModel], str] = {
 
 def docs_table(model: type[BaseModel]) -> str:
     """A Markdown table of a model's keys: type, default, meaning, example. Required keys come first."""
-    schema = tidy(model.model_json_schema(by_alias=True))
+    schema = model_schema(model)
     fields = sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
     rows = [_row(field.alias or name, field, schema) for name, field in fields]
     return "\n".join(["| key | type | default | meaning | example |", "|---|---|---|---|---|", *rows])

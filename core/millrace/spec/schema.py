@@ -6,9 +6,14 @@ what a spec is after `${VAR}` was filled in, and nothing of columns and of names
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
 from millrace.spec.shape.sections import spec_shape
+from millrace.spec.units import format_duration
 
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -16,23 +21,33 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 def json_schema() -> dict[str, Any]:
     """The schema as plain data (draft 2020-12)."""
-    found = spec_shape().model_json_schema(by_alias=True)
-    return {"$schema": DRAFT, "title": "millrace spec", **{k: tidy(v) for k, v in found.items() if k != "title"}}
+    return {"$schema": DRAFT, "title": "millrace spec", **model_schema(spec_shape())}
 
 
-def tidy(schema: Any) -> Any:
+def model_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of one model, such as a connector's options; defaults are as a spec would write them."""
+    found: dict[str, Any] = _tidy(model.model_json_schema(by_alias=True, schema_generator=_InSpecWords))
+    return found
+
+
+class _InSpecWords(GenerateJsonSchema):
+    def encode_default(self, dft: Any) -> Any:
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
+def _tidy(schema: Any) -> Any:
     """Without pydantic's made-up titles, and without defaults that say nothing in an editor.
 
     Bounds that pydantic leaves in its own words, behind a validator, get those of JSON Schema.
     """
     if isinstance(schema, list):
-        return [tidy(item) for item in schema]
+        return [_tidy(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     found: dict[str, Any] = {}
     for key, value in schema.items():
         if key in ("properties", "$defs") and isinstance(value, dict):
-            found[key] = {name: tidy(item) for name, item in value.items()}
+            found[key] = {name: _tidy(item) for name, item in value.items()}
         elif key == "examples":
             found[key] = value
         elif key in _BOUNDS:
@@ -41,7 +56,7 @@ def tidy(schema: Any) -> Any:
         elif (key == "title" and isinstance(value, str)) or (key == "default" and _says_nothing(value)):
             continue
         else:
-            found[key] = tidy(value)
+            found[key] = _tidy(value)
     return found
 
 

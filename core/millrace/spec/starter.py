@@ -13,6 +13,7 @@ from millrace.spec.columns import source_columns
 from millrace.spec.connection import EMBEDDED
 from millrace.spec.connector import Connector, Options, SourceRole, TargetRole, connectors
 from millrace.spec.diagnostics import did_you_mean
+from millrace.spec.schema import model_schema
 from millrace.spec.shape.fields import as_name, is_name
 from millrace.spec.yaml_text import flow
 
@@ -120,16 +121,18 @@ def _options(options: type[Options], values: Mapping[str, Any], indent: str) -> 
     for name, field in options.model_fields.items():
         key = _key(name, field)
         if key in values:
-            yield from _commented(f"{indent}{key}: {flow(values[key])}", _meaning(field))
+            yield from _commented(f"{indent}{key}: {flow(values[key])}", meaning(field))
+    declared = model_schema(options)["properties"]
     for name, field in options.model_fields.items():
         key = _key(name, field)
         if key not in values:
-            example = _example(field) if field.default in (None, (), {}, "") else field.default
-            yield from _commented(f"{indent}# {key}: {flow(example)}", _meaning(field))
+            value = declared[key].get("default", _example(field))  # as a spec writes it: `10s`, not a timedelta
+            yield from _commented(f"{indent}# {key}: {flow(value)}", meaning(field))
 
 
-def _meaning(field: FieldInfo) -> str:
-    return (field.description or "").partition(". ")[0].rstrip(".")
+def meaning(field: FieldInfo) -> str:
+    """The first sentence of an option's description."""
+    return re.split(r"\. (?=[A-Z`])", field.description or "")[0].rstrip(".")
 
 
 def _commented(line: str, comment: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +25,9 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", PAGE.partition(MARK)[0], re.DOTALL)
 
 
 class Sample(BaseModel):
-    pace: Duration | None = Field(default=None, description="How fast.", examples=["5s"])
+    pace: Annotated[Duration, Field(gt=timedelta(0))] = Field(
+        default=timedelta(seconds=90), description="How fast.", examples=["5s"]
+    )
     kind: Literal["a", "b"] = Field(default="a", description="Which | of them.")
     name: Annotated[str, Field(description="The name.", examples=["x"])]
     tags: list[str] = Field(default=[], alias="labels", description="Labels.", examples=[["p", "q"]])
@@ -35,7 +38,7 @@ def test_a_table_has_required_keys_first_with_type_default_meaning_and_example()
         "| key | type | default | meaning | example |\n"
         "|---|---|---|---|---|\n"
         "| `name` | text | required | The name. | `x` |\n"
-        "| `pace` | duration |  | How fast. | `5s` |\n"
+        "| `pace` | duration | `1m30s` | How fast. | `5s` |\n"
         "| `kind` | `a` or `b` | `a` | Which \\| of them. |  |\n"
         "| `labels` | list of text |  | Labels. | `[p, q]` |"
     )

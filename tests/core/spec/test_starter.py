@@ -5,7 +5,7 @@ import yaml
 
 from millrace.errors import ConfigError
 from millrace.spec.connector import connectors
-from millrace.spec.starter import starter_spec
+from millrace.spec.starter import meaning, starter_spec
 from millrace.spec.yaml_text import flow
 from tests.core.spec.texts import diagnostics, loaded
 
@@ -30,7 +30,7 @@ def test_every_option_stands_in_it_with_its_meaning(source: str, target: str) ->
         assert role is not None
         for name, field in role.options.model_fields.items():
             assert f"{field.alias or name}: " in text
-            assert (field.description or "").partition(". ")[0].rstrip(".") in text
+            assert meaning(field) in text
 
 
 def test_an_embedded_server_is_taken_where_there_is_one() -> None:
