@@ -214,7 +214,8 @@ def test_a_dead_store_is_found_before_anything_is_read(workspace: Workspace) -> 
     assert report.error is not None
     assert report.error.exit_code == 6
     assert "gone" in report.error.message
-    assert [s.name for s in workspace.catalog.runs.get(report.run_id).steps if s.attempt] == ["plan"]
+    assert report.statistics.source.rows_read == 0
+    assert [s.name for s in workspace.catalog.runs.get(report.run_id).steps if s.attempt] == ["plan", "stage"]
 
 
 def test_a_wrong_password_says_so_and_shows_no_secret(workspace: Workspace, redis_with_password: RedisServer) -> None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _START_TIMEOUT_S = 120.0
-_STOP_TIMEOUT_S = 60.0
 _GATEWAY_BYTES = 9
 
 _ALWAYS: Mapping[str, str] = {
@@ -198,16 +197,11 @@ def _read_gateway(process: subprocess.Popen[bytes], answer: Path) -> tuple[int, 
 
 
 def end_jvm() -> None:
-    """End the JVM that this process has started, if any, and wait for it."""
+    """Let the JVM that this process has started end by itself, if there is one: it does so when its stdin closes."""
     while _jvms:
         process = _jvms.pop()
         if process.stdin is not None:
             process.stdin.close()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _own_address() -> str:

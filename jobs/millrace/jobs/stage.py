@@ -21,7 +21,7 @@ from millrace.jobs.plan import RunPlan, columns_of
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.statistics import SourceStatistics
 from millrace.jobs.transform import StepCounter, new_observation, transform
-from millrace.spec.types import Column, Kind
+from millrace.spec.types import Kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,21 +90,19 @@ def dirty_hint(context: RunContext) -> str:
     )
 
 
-def staged_columns(context: RunContext, plan: RunPlan) -> tuple[Column, ...]:
-    """The columns that the stage will have, found by analysing the transform over no rows at all."""
-    spark = context.spark()
-    doing = f"analysing the transform of {context.spec.asset}"
-    gate = context.gate.open_step("analysis", context.limits())
+def _check_targets(context: RunContext, frame: DataFrame) -> None:
+    """Before anything is read: reach every target, and ask whether it can hold the transform's columns."""
     try:
-        schema = ", ".join(f"{_quoted(c.name)} {c.type}" for c in plan.source.columns)
-        no_rows: list[tuple[Any, ...]] = []
-        frame = transform(spark.createDataFrame(no_rows, schema), context.spec.transform, gate).frame
-    except Exception as error:
-        raise translate(error, doing) from error
-    try:
-        return columns_of(frame.schema)
+        columns = columns_of(frame.schema)
     except ValueError as error:
-        raise RunFailed(f"{doing}: {error}", hint="cast the column to one of these types") from error
+        asset = context.spec.asset
+        raise RunFailed(f"analysing the transform of {asset}: {error}", hint="cast it to one of these types") from error
+    for entry in context.spec.targets:
+        target = context.target(entry.name)
+        try:
+            target.check(columns)
+        finally:
+            target.close()
 
 
 def _write(
@@ -117,6 +115,7 @@ def _write(
     measured = new_observation("read")
     frame = frame.observe(measured, f.count(f.lit(1)).alias("rows"), *_sizes(read, plan))
     result = transform(frame, context.spec.transform, casting)
+    _check_targets(context, result.frame)
     wanted = _partitions(spark, result.frame, plan.channels)
     wanted.write.mode("overwrite").option("compression", "zstd").parquet(context.file("stage"))
     return result.counters, measured
@@ -159,7 +158,7 @@ def _count(context: RunContext, counters: Sequence[StepCounter], measured: Any, 
         bytes_read=int(seen.get("bytes") or reading.size),
         rows_filtered=sum(counter.filtered for counter in counters),
         rows_dirty=reading.dirty + casting.dirty,
-        rows_staged=context.spark().read.parquet(path).count(),
+        rows_staged=context.storage.parquet_rows(path),
         bytes_staged=context.storage.size(path),
         seconds=round(seconds, 3),
         waited_s=round(reading.source_waited_s, 3) or None,

@@ -38,6 +38,9 @@ class Storage(Protocol):
     def size(self, path: str) -> int:
         """Bytes of all files below a path."""
 
+    def parquet_rows(self, path: str) -> int:
+        """Rows of the Parquet files in a folder, as the files themselves say."""
+
 
 def storage(work_dir: str, spark: Callable[[], SparkSession]) -> Storage:
     """The storage for a work directory: a plain path or `file:` URI is local, anything else is Hadoop's."""
@@ -73,6 +76,11 @@ class LocalStorage:
 
     def size(self, path: str) -> int:
         return sum(entry.stat().st_size for entry in Path(path).rglob("*") if entry.is_file())
+
+    def parquet_rows(self, path: str) -> int:
+        import pyarrow.parquet as pq
+
+        return sum(pq.read_metadata(file).num_rows for file in Path(path).glob("*.parquet"))
 
 
 class HadoopStorage:
@@ -118,6 +126,9 @@ class HadoopStorage:
     def size(self, path: str) -> int:
         system, at = self._at(path)
         return int(system.getContentSummary(at).getLength())
+
+    def parquet_rows(self, path: str) -> int:
+        return self._spark().read.parquet(path).count()
 
     def _at(self, path: str) -> tuple[Any, Any]:
         context = self._spark().sparkContext
