@@ -119,7 +119,7 @@ def _pipe(store: RedisServer, stage: Path, file: Path) -> float:
             table = pq.read_table(path)
             fields = [Field(column, number) for number, column in enumerate(columns_of(table.schema), start=1)]
             for batch in table.to_batches():
-                keys, _ = render_template("users:abcdefghij:{id}", batch)
+                keys = render_template("users:abcdefghij:{id}", batch).values
                 out.write(set_commands(keys, json_values.encode(batch, fields).values).data)
     store.flush()
     with file.open("rb") as commands:
