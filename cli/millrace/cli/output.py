@@ -79,9 +79,9 @@ def exits() -> Iterator[None]:
 
 def tell(error: MillraceError) -> None:
     """Print an error for a person."""
-    diagnostics = getattr(error, "diagnostics", ())
-    if isinstance(error, SpecError) and diagnostics:
-        messages.print(str(error), style="red", markup=False)
+    if isinstance(error, SpecError) and error.diagnostics:
+        for diagnostic in error.diagnostics:
+            messages.print(diagnostic.full(), style="red", markup=False)
         return
     messages.print(f"{type(error).__name__}: {error.message}", style="red", markup=False)
     if error.hint:

@@ -19,8 +19,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from millrace.spec.diagnostics import Problem, did_you_mean, listed, shown
-from millrace.spec.types import DataType, parse_type
+from millrace.spec.diagnostics import Problem, closest, did_you_mean, listed, shown
+from millrace.spec.types import DataType, Kind, parse_type
 
 NAME_PATTERN = "^[a-z][a-z0-9_]{0,62}$"
 MAX_TEXT = 20_000
@@ -174,8 +174,11 @@ def _as_type(value: object) -> DataType:
         raise problem("expected a type such as 'bigint' or 'decimal(20,2)'")
     try:
         return parse_type(value)
-    except (ValueError, RecursionError) as error:
-        raise problem(str(error) if isinstance(error, ValueError) else "this type is nested too deep") from None
+    except ValueError as error:
+        near = closest(value, Kind) if value.isidentifier() else None
+        raise problem(f"unknown type '{value}', did you mean '{near}'?" if near else str(error)) from None
+    except RecursionError:
+        raise problem("this type is nested too deep") from None
 
 
 Name = Annotated[str, AfterValidator(_check_name), WithJsonSchema(_NAME_SCHEMA)]
