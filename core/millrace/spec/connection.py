@@ -219,7 +219,7 @@ def _read_file(path: Path, env: Mapping[str, str]) -> Mapping[str, Any]:
     from millrace.spec.document import Unreadable, read_document
 
     try:
-        document = read_document(path.read_bytes(), str(path), env)
+        document = read_document(path.read_bytes(), str(path), env, typed=False)
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -131,8 +131,8 @@ class Unreadable(Exception):
         self.diagnostic = diagnostic
 
 
-def read_document(content: bytes | str, file: str, env: Mapping[str, str]) -> Document:
-    """Read one YAML document; `env` fills in `${VAR}`.
+def read_document(content: bytes | str, file: str, env: Mapping[str, str], *, typed: bool = True) -> Document:
+    """Read one YAML document; `env` fills in `${VAR}`. Not `typed`: every scalar is text, such as the password 0123.
 
     Raises Unreadable for bytes that are not UTF-8, control characters, a file over 1 MiB, or broken syntax.
     """
@@ -141,7 +141,7 @@ def read_document(content: bytes | str, file: str, env: Mapping[str, str]) -> Do
     forbidden = _FORBIDDEN.search(text)
     if forbidden is not None:
         raise _at_index(file, text, forbidden.start(), f"the character U+{ord(forbidden.group()):04X} is not allowed")
-    reader = _Reader(env)
+    reader = _Reader(env, typed)
     try:
         root = reader.document(yaml.parse(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
@@ -156,9 +156,8 @@ def read_document(content: bytes | str, file: str, env: Mapping[str, str]) -> Do
 
 
 def _decode(content: bytes | str, file: str) -> str:
-    size = len(content)
-    if size > MAX_BYTES:
-        raise Unreadable(Diagnostic(file, 1, 1, f"the file has {size} bytes, and a spec at most {MAX_BYTES}"))
+    if len(content) > MAX_BYTES:
+        raise Unreadable(Diagnostic(file, 1, 1, f"the file is too large: it may have {MAX_BYTES} bytes at most"))
     if isinstance(content, str):
         return content.removeprefix("\ufeff")
     try:
@@ -210,8 +209,9 @@ class _Stop(Exception):
 class _Reader:
     """Builds nodes from the parser's events, without recursion deeper than MAX_DEPTH."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], typed: bool) -> None:
         self.env = env
+        self.typed = typed
         self.problems: list[Problem] = []
         self.nodes = 0
 
@@ -250,7 +250,7 @@ class _Reader:
         node = Node(span, raw=event.value, interpolated="${" in event.value)
         try:
             text = interpolate(event.value, self.env) if node.interpolated else event.value
-            node.data = read_plain(text) if event.style in (None, "") else text
+            node.data = read_plain(text) if self.typed and event.style in (None, "") else text
         except ScalarError as error:
             self.problems.append(Problem(path, str(error), offset=error.offset, length=error.length))
             node.interpolated = False

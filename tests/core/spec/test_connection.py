@@ -68,6 +68,13 @@ def test_places_are_looked_at_in_order(tmp_path: Path) -> None:
     assert resolve("main", env, file).host == "from-file"
 
 
+def test_a_password_in_a_file_is_text_whatever_it_looks_like(tmp_path: Path) -> None:
+    file = tmp_path / "connections.yaml"
+    for written in ("0123", "1.50", "true", "null", "1e400", ".inf", "12:30"):
+        file.write_text(f"main: {{scheme: redis, password: {written}}}")
+        assert resolve("main", {}, file).password.value == written
+
+
 def test_the_file_is_where_the_environment_says(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.yaml").write_text("main: redis://found\n")
     assert resolve("main", {"MILLRACE_CONNECTIONS": str(tmp_path / "elsewhere.yaml")}).host == "found"
