@@ -178,19 +178,20 @@ class Client:
         problem: MillraceError = lost(TimeoutError(), "a lookup", self.endpoint, self.endpoint.addresses[0])
         for address in dict.fromkeys((*known, *self.endpoint.addresses)):
             try:
-                link = await asyncio.wait_for(open_link(self.endpoint, address, self._tls()), self._timeout_s)
+                async with asyncio.timeout(self._timeout_s):
+                    self._topology = await self._ask_topology(address)
             except MillraceError as error:
                 problem = error
             except OSError as error:
                 problem = lost(error, "a lookup", self.endpoint, address)
             else:
-                self._topology = parse_slots(await self._ask_once(link, command(b"CLUSTER", b"SLOTS")), address)
                 for gone in self._pipes.keys() - set(self._topology.nodes):
                     self._pipes.pop(gone).close()
                 return
         raise problem
 
-    async def _ask_once(self, link: Link, payload: bytes) -> Any:
+    async def _ask_topology(self, address: Address) -> Topology:
+        link = await open_link(self.endpoint, address, self._tls())
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def take(reader: hiredis.Reader) -> None:
@@ -200,10 +201,11 @@ class Client:
         link.on_replies = take
         assert link.transport is not None
         try:
-            link.transport.write(payload)
-            return self._check(await asyncio.wait_for(answered, self._timeout_s))
-        except TimeoutError as error:
-            raise lost(error, "a lookup", self.endpoint, self.endpoint.addresses[0]) from error
+            link.transport.write(command(b"CLUSTER", b"SLOTS"))
+            await asyncio.wait((answered, link.ended), return_when=asyncio.FIRST_COMPLETED)
+            if not answered.done():
+                raise ConnectionResetError("the server closed the connection")
+            return parse_slots(self._check(answered.result()), address)
         finally:
             link.transport.abort()
 
@@ -216,7 +218,8 @@ class Client:
         while True:
             address = random.choice(self._topology.nodes if self._topology is not None else self.endpoint.addresses)
             try:
-                link = await asyncio.wait_for(open_link(self.endpoint, address, self._tls()), self._timeout_s)
+                async with asyncio.timeout(self._timeout_s):
+                    link = await open_link(self.endpoint, address, self._tls())
                 pause = shortest
                 await self._listen_on(link)
             except (MillraceError, OSError) as error:

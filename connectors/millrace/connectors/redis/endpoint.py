@@ -154,6 +154,7 @@ def lost(error: BaseException, doing: str, endpoint: Endpoint, address: Address)
         return TransientError(f"{where} broke off TLS: {error}", hint="is the scheme right? redis:// is without TLS")
     if isinstance(error, TimeoutError):
         hint = "is it overloaded, or behind a firewall? `?timeout=60s` at the end of the URL waits for a minute"
+        hint = "does it speak TLS? redis:// is without TLS" if endpoint.tls is not None else hint
         return TransientError(f"{where} did not answer within {endpoint.timeout_s:g}s", hint=hint)
     return TransientError(
         f"{where} can't be reached: {str(error) or type(error).__name__}", hint="is the server running?"

@@ -85,9 +85,10 @@ class RedisReader:
         await self.close()
 
     async def close(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        tasks = [task for task in (self._watcher, self._recheck) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._client is not None:
             self._client.unlisten(pointer_key(self.asset))
             if self._shared is None:
@@ -164,6 +165,7 @@ class RedisReader:
         """
         if self._recheck is None:
             self._recheck = asyncio.get_running_loop().create_task(self._read_pointer())
+            self._recheck.add_done_callback(_retrieve)
         await asyncio.shield(self._recheck)
         return self._published()
 
@@ -196,3 +198,9 @@ class RedisReader:
             f"asset {self.asset} was published {_MOST_FLIPS} times while one lookup ran",
             hint="something publishes in a loop: see `millrace versions`",
         )
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Its error is for those who wait for it; when all of them have gone, it is nobody's."""
+    if not task.cancelled():
+        task.exception()
