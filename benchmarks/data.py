@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,17 +68,20 @@ BAD_LINES: Sequence[bytes] = (
 )
 
 
-def access_log(path: Path, lines: int, seed: int = 0, odd: float = 0.002, bad: float = 0.0) -> int:
+def access_log(
+    path: Path, lines: int, seed: int = 0, odd: float = 0.002, bad: float = 0.0, hosts: int | None = None
+) -> int:
     """Write so many lines in the combined log format; the number of lines that are bad.
 
-    `odd` is the share of unusual but valid lines, `bad` that of lines which no reader can take.
+    `odd` is the share of unusual but valid lines, `bad` that of lines which no reader can take. Requests come from any
+    address, or from `hosts` of them, the first ones far more often than the last.
     """
     random = np.random.default_rng(seed)
     bad_count = 0
     with path.open("wb") as file:
         for first in range(0, lines, _LINES_AT_ONCE):
             count = min(_LINES_AT_ONCE, lines - first)
-            block = _usual_lines(random, first, count)
+            block = _usual_lines(random, first, count, hosts)
             kinds = random.random(count)
             block = _replaced(block, kinds < bad, BAD_LINES, random)
             block = _replaced(block, (kinds >= bad) & (kinds < bad + odd), ODD_LINES, random)
@@ -86,7 +90,7 @@ def access_log(path: Path, lines: int, seed: int = 0, odd: float = 0.002, bad: f
     return bad_count
 
 
-def _usual_lines(random: np.random.Generator, first: int, count: int) -> Any:
+def _usual_lines(random: np.random.Generator, first: int, count: int, hosts: int | None) -> Any:
     def text(numbers: Any) -> Any:
         return _arrow.array(numbers).cast(pa.string())
 
@@ -94,7 +98,12 @@ def _usual_lines(random: np.random.Generator, first: int, count: int) -> Any:
         return _arrow.array(choices).take(_arrow.array(random.integers(0, len(choices), count)))
 
     join = _compute.binary_join_element_wise
-    hosts = join(text(random.integers(1, 224, count)), *(text(random.integers(0, 256, count)) for _ in range(3)), ".")
+    if hosts is None:
+        octets = [random.integers(1, 224, count), *(random.integers(0, 256, count) for _ in range(3))]
+    else:
+        rank = np.minimum(random.zipf(1.3, count) - 1, hosts - 1)
+        octets = [np.full(count, 10), rank >> 16, (rank >> 8) & 255, rank & 255]
+    addresses = join(*map(text, octets), ".")
     seconds = _arrow.array(int(_FIRST_SECOND.timestamp()) + (first + np.arange(count)) // 50)
     times = _compute.strftime(seconds.cast(pa.timestamp("s", tz="UTC")), format="%d/%b/%Y:%H:%M:%S +0000")
     paths = join(pick(_SECTIONS), text(random.integers(0, 50_000, count)), pick(_PAGES), "/")
@@ -104,7 +113,7 @@ def _usual_lines(random: np.random.Generator, first: int, count: int) -> Any:
     sizes = text(random.integers(0, 300_000, count))
     statuses = pick(("200", "200", "200", "304", "404", "500"))
     line = join(
-        hosts,
+        addresses,
         " - - [",
         times,
         '] "',
@@ -129,3 +138,20 @@ def _replaced(block: Any, where: Any, choices: Sequence[bytes], random: np.rando
         return block
     picked = _arrow.array(choices, pa.binary()).take(_arrow.array(random.integers(0, len(choices), count)))
     return _compute.replace_with_mask(block, _arrow.array(where), picked)
+
+
+def main() -> None:
+    """`python -m benchmarks.data FILE --lines N`: write an access log."""
+    parser = argparse.ArgumentParser(description="Write an access log: the same for the same seed.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--lines", type=int, required=True)
+    parser.add_argument("--bad", type=float, default=0.0, help="share of lines that can't be read")
+    parser.add_argument("--hosts", type=int, help="how many addresses; any by default")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    bad = access_log(given.file, given.lines, given.seed, bad=given.bad, hosts=given.hosts)
+    print(f"{given.file}: {given.lines:,} lines, {bad:,} of them broken")
+
+
+if __name__ == "__main__":
+    main()

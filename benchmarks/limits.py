@@ -13,6 +13,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from benchmarks.harness import print_measure, rows_argument
 from millrace.catalog import Catalog
 from millrace.jobs import runner
 from millrace.jobs.session import SessionHolder
@@ -20,8 +21,6 @@ from millrace.jobs.statistics import RunStatistics
 from millrace.spec import parse_spec
 from millrace.spec.settings import Settings
 from tests.servers.redis import RedisServer
-
-from benchmarks.harness import print_measure, rows_argument
 
 SPEC = """
 version: 1
