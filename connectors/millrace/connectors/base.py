@@ -7,6 +7,7 @@ Life of a run, as a connector sees it. D = on the driver, E = in a Spark task on
     Target.prepare   D  before a load; may be called again after a crash and then starts the version anew
     Target.loader    D  gives the `Loader`, which is pickled and opened in each task
     Loader.*         E  a task may be killed and run again: what it wrote must be overwritten, never doubled
+    Target.seal      D  when every loader has finished; after a failure the load starts again with `prepare`
     Target.verify…   D  `probe` (E, over the key columns) or `count` (D), then `mismatches` on a sample
     Target.publish   D  atomic for this store's readers; called again after a crash (idempotent)
     Target.eraser    E  over the key columns of a retired or rejected version
@@ -204,6 +205,9 @@ class Target(ABC):
     @abstractmethod
     def loader(self, version: Version) -> Loader: ...
 
+    def seal(self, version: Version) -> None:
+        """Put together what the tasks have written, where a store needs that. Called again it changes nothing."""
+
     def probe(self, version: Version) -> BatchTask:
         """Counts which of the keys in a batch the store holds. Only when `probes`."""
         raise NotImplementedError
@@ -225,7 +229,10 @@ class Target(ABC):
         """The id of the version that this store's readers see now."""
 
     def eraser(self, version: Version) -> BatchTask | None:
-        """Erases the keys of a version, batch by batch; None where `drop` alone removes everything."""
+        """Erases the keys of a version, batch by batch; None where `drop` alone removes everything.
+
+        Who asks for it runs it over all of the version's rows: `drop` of the same target then counts on that.
+        """
         return None
 
     @abstractmethod

@@ -122,9 +122,9 @@ def _erase_in(place: Workplace, record: VersionRecord, name: str) -> None:
     version = store_version(record)
     target = place.target(name)
     try:
-        eraser = target.eraser(version)
         staged = place.storage.path(record.asset, record.run_id, "stage")
-        if eraser is not None and place.storage.exists(staged):
+        eraser = target.eraser(version) if place.storage.exists(staged) else None
+        if eraser is not None:
             run_over_keys(place.spark().read.parquet(staged), target, eraser)
         target.drop(version)
     except Exception as error:
