@@ -122,12 +122,13 @@ class VersionWriter(DataSourceArrowWriter):
         return _Committed(totals.rows, totals.dirty)
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:
-        if self._publish:
-            target = self._target()
-            try:
+        target = self._target()
+        try:
+            target.seal(self._version)
+            if self._publish:
                 target.publish(self._version)
-            finally:
-                target.close()
+        finally:
+            target.close()
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:
         target = self._target()

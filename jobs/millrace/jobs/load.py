@@ -42,6 +42,7 @@ def load(context: RunContext, name: str) -> Stats:
     try:
         target.prepare(version)
         totals, sample = _run_channels(stage_frame(context), target.loader(version), gate)
+        target.seal(version)
     except Exception as error:
         raise gate_verdict(context, step, translate(error, doing)) from error
     finally:

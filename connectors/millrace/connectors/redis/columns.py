@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from millrace.connectors.base import MAX_RAW_BYTES, DirtyRow
+from millrace.connectors.base import DirtyRow
 from millrace.connectors.redis.layout import Manifest
 from millrace.connectors.redis.options import ValueLayout
 from millrace.connectors.redis.slots import slots_of
 from millrace.connectors.wire import json as json_wire
 from millrace.connectors.wire import msgpack, protobuf, resp, text
 from millrace.connectors.wire.compression import compress
+from millrace.connectors.wire.dirty import dirty_row
 from millrace.connectors.wire.rows import offsets_of
 
 if TYPE_CHECKING:
     from millrace.connectors.redis.slots import Slots
 
 MAX_VALUE_BYTES = 512 << 20  # Redis takes no longer string
-_SHOWN_CHARACTERS = 100
 
 _ENCODERS = {
     ValueLayout.PROTOBUF: protobuf.encode,
@@ -117,29 +116,6 @@ def encode_rows(
     key_columns = manifest.key.columns
     rows = Rows(batch, key_columns, index, keys, commands.rows, commands.replies_per_row)
     return rows, [dirty_row(batch, row, reasons[row], key_columns) for row in sorted(reasons)]
-
-
-def dirty_row(batch: pa.RecordBatch, row: int, reason: str, key_columns: Sequence[str]) -> DirtyRow:
-    """A row set aside, by its key. Its raw bytes are JSON: long values cut, what JSON lacks as Python shows it."""
-    values = {name: _shown(column[row]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-    raw = json.dumps(values, ensure_ascii=False, default=str).encode("utf-8", "replace")
-    origin = ", ".join(f"{name}={str(values.get(name))[:_SHOWN_CHARACTERS]}" for name in key_columns)
-    return DirtyRow(reason, origin, raw[:MAX_RAW_BYTES])
-
-
-def _shown(cell: pa.Scalar[Any]) -> Any:
-    """The cell as Python has it; if Python can't (a year 20000, text that isn't UTF-8), what Arrow stores for it."""
-    for read in (lambda: cell, lambda: cell.cast(pa.int64()), lambda: cell.cast(pa.int32()), lambda: _bytes_of(cell)):
-        try:
-            value = read().as_py()
-        except (ValueError, OverflowError, pa.ArrowException):
-            continue
-        return value[:MAX_RAW_BYTES] if isinstance(value, str | bytes) else value
-    return f"a {cell.type} that can't be shown"
-
-
-def _bytes_of(cell: pa.Scalar[Any]) -> pa.Scalar[Any]:
-    return cell.cast(pa.large_binary())
 
 
 def _too_long(columns: Iterable[pa.LargeBinaryArray], limit: int) -> dict[int, str]:
