@@ -10,7 +10,6 @@ import uuid
 from pathlib import Path
 
 MARK = "MILLRACE_TEST_SESSION"
-_GRACE_S = 10.0
 # Ends by itself when its parent does.
 _OWN = "from multiprocessing."
 
@@ -20,9 +19,9 @@ def mark_session() -> None:
     os.environ[MARK] = uuid.uuid4().hex
 
 
-def end_leftovers() -> list[str]:
+def end_leftovers(grace_s: float = 10.0) -> list[str]:
     """Wait a moment for what is just ending, kill the rest, and give their command lines."""
-    deadline = time.monotonic() + _GRACE_S
+    deadline = time.monotonic() + grace_s
     while (found := _marked()) and time.monotonic() < deadline:
         time.sleep(0.1)
     for pid in found:

@@ -99,7 +99,7 @@ import subprocess
 from tests.servers.leftovers import end_leftovers, mark_session
 mark_session()
 subprocess.run(["sh", "-c", "setsid sleep 601 >/dev/null & echo $!"])
-print(end_leftovers(), end_leftovers(), flush=True)
+print(end_leftovers(grace_s=0.5), end_leftovers(), flush=True)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     pid, found = done.stdout.splitlines()
