@@ -68,9 +68,9 @@ def check_problems(check: model.Check, columns: Columns | None) -> list[Problem]
     """The columns that a check names and the stage doesn't have."""
     match check:
         case model.NotNull(names):
-            return list(absent(columns, names, "not_null"))
+            return list(absent(columns, names, "not_null", "columns"))
         case model.Unique(names):
-            return list(absent(columns, names, "unique"))
+            return list(absent(columns, names, "unique", "columns"))
         case model.Between(name):
             return _one(columns, name, "between", "column")
         case model.InSet(name):

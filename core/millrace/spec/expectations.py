@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from millrace.spec.diagnostics import Problem, closest, did_you_mean, shown
+from millrace.spec.model import Severity
 
 COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 """Arguments that name columns which must be there. (`column_set` may name columns that are only allowed.)"""
@@ -45,11 +46,11 @@ def expectation_problems(name: str, arguments: Any, builtin: Sequence[str]) -> I
         yield Problem((name,), f"expected a mapping with the arguments of {name}: {', '.join(signature.arguments)}")
         return
     for key in arguments:
-        if key == "severity":
-            yield Problem((name, key), "'severity' stands beside the check's name, not in its arguments", on_key=True)
-        elif key not in signature.arguments:
+        if key not in (*signature.arguments, "severity"):
             message = f"unknown argument '{shown(key)}' of {name}{did_you_mean(key, signature.arguments)}"
             yield Problem((name, key), message, on_key=True)
+    if arguments.get("severity", Severity.BLOCK) not in tuple(Severity):
+        yield Problem((name, "severity"), f"expected block or warn, got '{shown(str(arguments['severity']))}'")
     for key in signature.required:
         if key not in arguments:
             yield Problem((name,), f"missing required argument '{key}' of {name}", on_key=True)

@@ -22,7 +22,7 @@ from millrace.spec.shape.apis import (
     UnionApi,
     UnionPart,
 )
-from millrace.spec.shape.checks import BetweenCheck, CheckEntry, InSetCheck, RowCountCheck
+from millrace.spec.shape.checks import BetweenCheck, CheckEntry, ColumnsCheck, InSetCheck, RowCountCheck
 from millrace.spec.shape.sections import (
     AlertEntry,
     DirtySection,
@@ -47,7 +47,7 @@ _WORDS: Mapping[str, str] = {
 }
 _PARTS: Mapping[str, tuple[type[BaseModel], ...]] = {
     "transform": (StepEntry, DedupeStep, MaskStep),
-    "checks": (CheckEntry, BetweenCheck, InSetCheck, RowCountCheck),
+    "checks": (CheckEntry, ColumnsCheck, BetweenCheck, InSetCheck, RowCountCheck),
     "schedule": (ScheduleSection,),
     "limits": (LimitsSection, DirtySection),
     "alerts": (AlertEntry,),
@@ -58,6 +58,7 @@ _PARTS: Mapping[str, tuple[type[BaseModel], ...]] = {
 _TITLES: Mapping[type[BaseModel], str] = {
     DedupeStep: "`dedupe`",
     MaskStep: "`mask`",
+    ColumnsCheck: "`not_null`, `unique`",
     BetweenCheck: "`between`",
     InSetCheck: "`in_set`",
     RowCountCheck: "`row_count`",
@@ -146,7 +147,12 @@ def _connector(connector: Connector, role: str) -> str:
 
 
 def _expectations() -> str:
-    lines = ["| expectation | required arguments | optional arguments |", "|---|---|---|"]
+    lines = [
+        "Each takes a `severity` too.",
+        "",
+        "| expectation | required arguments | optional arguments |",
+        "|---|---|---|",
+    ]
     for name, signature in expectations().items():
         cells = (", ".join(f"`{a}`" for a in arguments) for arguments in (signature.required, signature.optional))
         lines.append(f"| `{name}` | {' | '.join(cells)} |")

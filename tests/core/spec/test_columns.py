@@ -98,6 +98,7 @@ def test_a_step_on_a_column_that_isnt_there_is_an_error_at_its_place(step: str, 
 
 CHECKS = [
     ("not_null: [id, naem]", "8:20: unknown column 'naem'"),
+    ("not_null: {columns: [id, naem]}", "8:30: unknown column 'naem'"),
     ("unique: naem", "8:13: unknown column 'naem'"),
     ("between: {column: aeg, min: 1}", "8:23: unknown column 'aeg', did you mean 'age'?"),
     ("in_set: {column: aeg, values: [1]}", "8:22: unknown column 'aeg'"),

@@ -101,13 +101,26 @@ def test_a_schedule_is_cron_a_preset_after_other_assets_or_none(written: str, sc
     assert loaded(with_section(f"schedule: {written}\n")).schedule == schedule
 
 
-def test_severity_stands_beside_a_check() -> None:
+def test_every_check_can_have_a_severity() -> None:
     checks = loaded(
-        with_section("checks:\n  - unique: id\n    severity: warn\n  - {severity: block, row_count: {max: 5}}\n")
+        with_section(
+            "checks:\n"
+            "  - unique: id\n"
+            "  - not_null: {columns: [id, name], severity: warn}\n"
+            "  - in_set: {column: age, values: [1, 2], severity: warn}\n"
+            "  - between: {column: name, max: m, severity: block}\n"
+            "  - row_count: {max: 5, severity: warn}\n"
+            "  - expect_column_max_to_be_between: {column: age, max_value: 5, severity: warn}\n"
+        )
     ).checks
+    warn = model.Severity.WARN
     assert checks == (
-        model.Unique(("id",), model.Severity.WARN),
-        model.RowCount(None, 5, None, model.Severity.BLOCK),
+        model.Unique(("id",), model.Severity.BLOCK),
+        model.NotNull(("id", "name"), warn),
+        model.InSet("age", (1, 2), warn),
+        model.Between("name", None, "m", model.Severity.BLOCK),
+        model.RowCount(None, 5, None, warn),
+        model.Expectation("expect_column_max_to_be_between", {"column": "age", "max_value": 5}, warn),
     )
 
 

@@ -78,8 +78,11 @@ TABLE: Sequence[tuple[str, str]] = [
     # checks
     ("checks:\n  - not_nul: [id]\n", "8:5: unknown check 'not_nul', did you mean 'not_null'?"),
     ("checks:\n  - zzz: [id]\n", "8:5: unknown check 'zzz', expected one of not_null, unique, between, in_set, row"),
-    ("checks:\n  - not_null: [id]\n    severity: wran\n", "9:15: expected block or warn, got 'wran'"),
-    ("checks:\n  - severity: warn\n", "8:5: empty check, expected one of not_null"),
+    ("checks:\n  - {}\n", "8:5: empty check, expected one of not_null"),
+    ("checks:\n  - unique: {columns: id, severity: wran}\n", "8:37: expected block or warn, got 'wran'"),
+    ("checks:\n  - unique: [id]\n    severity: warn\n", "9:5: 'severity' stands inside a check: {columns: [id], "),
+    ("checks:\n  - unique: {column: id}\n", "8:14: unknown key 'column', did you mean 'columns'?"),
+    ("checks:\n  - unique: 5\n", "8:13: expected a list, got the number 5"),
     ("checks:\n  - between: {column: age}\n", "8:14: 'between' needs 'min', 'max' or both"),
     ("checks:\n  - between: {column: age, min: 9, max: 1}\n", "8:14: 'min' (9) is larger than 'max' (1)"),
     ("checks:\n  - between: {column: age, min: a, max: 1}\n", "'min' and 'max' are of different kinds"),
@@ -99,8 +102,8 @@ TABLE: Sequence[tuple[str, str]] = [
         "8:52: unknown argument 'max_valeu' of expect_column_max_to_be_between, did you mean 'max_value'?",
     ),
     (
-        "checks:\n  - expect_column_max_to_be_between: {column: age, severity: warn}\n",
-        "8:52: 'severity' stands beside the check's name",
+        "checks:\n  - expect_column_max_to_be_between: {column: age, severity: wran}\n",
+        "8:62: expected block or warn, got 'wran'",
     ),
     # alerts, versions, names
     ("alerts: [{on: [check_faild], to: x}]\n", "7:16: expected check_failed, check_warned, run_failed, late, "),

@@ -1,18 +1,18 @@
-"""The checks as a spec writes them: `- not_null: [id]`, with an optional `severity` beside."""
+"""The checks as a spec writes them: `- not_null: [id]`, or `- not_null: {columns: [id], severity: warn}`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from millrace.spec import model
 from millrace.spec.diagnostics import Problem
 from millrace.spec.expectations import expectation_problems, expectations
-from millrace.spec.shape.fields import Choice, ColumnName, Columns, Part, Whole, optional, problem
+from millrace.spec.shape.fields import COLUMNS_SCHEMA, Choice, ColumnName, Columns, Part, Whole, optional, problem
 from millrace.spec.units import Ratio
 
 
@@ -25,7 +25,34 @@ def _is_scalar(value: Any) -> Any:
 Bound = Annotated[str | int | float | bool, BeforeValidator(_is_scalar)]
 
 
-class BetweenCheck(Part):
+class Check(Part):
+    """What every check has."""
+
+    severity: model.Severity = Field(
+        default=model.Severity.BLOCK, description="What a failure does: `block` stops the publish, `warn` is only told."
+    )
+
+
+class ColumnsCheck(Check):
+    columns: Columns = Field(description="The columns; they can stand alone, without the mapping.", examples=[["id"]])
+
+
+class _ColumnsAlone:
+    """Columns in place of a mapping with the one key `columns`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: value if isinstance(value, dict) else {"columns": value}, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [*COLUMNS_SCHEMA["anyOf"], handler(schema)], "x-type": "columns, or a mapping"}
+
+
+OfColumns = Annotated[ColumnsCheck, _ColumnsAlone()]
+
+
+class BetweenCheck(Check):
     column: ColumnName = Field(description="The column to look at. Nulls pass.", examples=["age"])
     min: Bound | None = Field(
         default=None, description="The smallest value that passes; numbers, dates or text.", examples=[0]
@@ -45,14 +72,14 @@ class BetweenCheck(Part):
         return self
 
 
-class InSetCheck(Part):
+class InSetCheck(Check):
     column: ColumnName = Field(description="The column to look at. Nulls pass.", examples=["city"])
     values: Annotated[tuple[Bound, ...], Field(min_length=1)] = Field(
         description="The values that pass.", examples=[["berlin", "paris"]]
     )
 
 
-class RowCountCheck(Part):
+class RowCountCheck(Check):
     min: Whole | None = Field(default=None, description="The fewest rows that pass.", examples=[1000])
     max: Whole | None = Field(default=None, description="The most rows that pass.", examples=[1000000])
     change: Ratio | None = Field(
@@ -75,24 +102,23 @@ class CheckEntry(Choice):
 
     model_config = ConfigDict(extra="allow")
     noun = "check"
-    beside = frozenset({"severity"})
 
-    not_null: Columns = optional("No nulls in any of these columns.", ["id", "name"])
-    unique: Columns = optional("No two rows have the same values in these columns together.", ["id"])
+    not_null: OfColumns = optional("No nulls in any of these columns.", ["id", "name"])
+    unique: OfColumns = optional("No two rows have the same values in these columns together.", ["id"])
     between: BetweenCheck = optional(
         "Values lie between two bounds, both included.", {"column": "age", "min": 0, "max": 150}
     )
     in_set: InSetCheck = optional("Values are among those listed.", {"column": "city", "values": ["berlin", "paris"]})
     row_count: RowCountCheck = optional("The number of rows is as expected.", {"min": 1000, "change": "20%"})
-    severity: model.Severity = Field(
-        default=model.Severity.BLOCK, description="What a failure does: `block` stops the publish, `warn` is only told."
-    )
 
     @classmethod
     def problems(cls, data: Mapping[str, Any]) -> Iterator[Problem]:
         """Too many checks in one, an unknown check, or wrong arguments of an expectation."""
-        chosen = [name for name in data if name not in cls.beside]
-        if not chosen:
+        chosen = [name for name in data if name != "severity"]
+        if "severity" in data:
+            message = "'severity' stands inside a check: {columns: [id], severity: warn}"
+            yield Problem(("severity",), message, on_key=True)
+        elif not chosen:
             yield from super().problems(data)
         for name in chosen[1:]:
             yield Problem((name,), cls.too_many(chosen), on_key=True)
@@ -101,18 +127,18 @@ class CheckEntry(Choice):
                 yield from expectation_problems(name, data[name], cls.names())
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The builtin checks, and every expectation with its arguments."""
-        found = super().__get_pydantic_json_schema__(core_schema, handler)
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        severity = {"enum": [severity.value for severity in model.Severity]}
         for name, signature in expectations().items():
             found["properties"][name] = {
                 "type": "object",
                 "description": f"Great Expectations: {name}.",
-                "properties": {argument: {} for argument in signature.arguments},
+                "properties": {**{argument: {} for argument in signature.arguments}, "severity": severity},
                 "required": list(signature.required),
                 "additionalProperties": False,
             }
-            found["oneOf"].append({"required": [name]})
         found["additionalProperties"] = False
         return found
 
@@ -120,15 +146,18 @@ class CheckEntry(Choice):
         """The check as the gate takes it."""
         match self.one:
             case "not_null":
-                return model.NotNull(self.not_null, self.severity)
+                return model.NotNull(self.not_null.columns, self.not_null.severity)
             case "unique":
-                return model.Unique(self.unique, self.severity)
+                return model.Unique(self.unique.columns, self.unique.severity)
             case "between":
-                return model.Between(self.between.column, self.between.min, self.between.max, self.severity)
+                between = self.between
+                return model.Between(between.column, between.min, between.max, between.severity)
             case "in_set":
-                return model.InSet(self.in_set.column, self.in_set.values, self.severity)
+                return model.InSet(self.in_set.column, self.in_set.values, self.in_set.severity)
             case "row_count":
                 count = self.row_count
-                return model.RowCount(count.min, count.max, count.change, self.severity)
+                return model.RowCount(count.min, count.max, count.change, count.severity)
             case name:
-                return model.Expectation(name, (self.model_extra or {})[name], self.severity)
+                arguments = dict((self.model_extra or {})[name])
+                severity = model.Severity(arguments.pop("severity", model.Severity.BLOCK))
+                return model.Expectation(name, arguments, severity)

@@ -162,9 +162,9 @@ def _check_sql(text: str) -> str:
     return text
 
 
-def _several(item: dict[str, Any]) -> WithJsonSchema:
+def _several(item: dict[str, Any]) -> dict[str, Any]:
     many = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
-    return WithJsonSchema({"anyOf": [item, many], "x-type": f"one {item['x-type']} or a list"})
+    return {"anyOf": [item, many], "x-type": f"one {item['x-type']} or a list"}
 
 
 def _as_type(value: object) -> DataType:
@@ -186,12 +186,13 @@ Name = Annotated[str, AfterValidator(_check_name), WithJsonSchema(_NAME_SCHEMA)]
 ColumnName = Annotated[str, AfterValidator(_check_column), WithJsonSchema(_COLUMN_SCHEMA)]
 Line = Annotated[str, AfterValidator(_check_line), WithJsonSchema({"type": "string", "maxLength": MAX_LINE})]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
+COLUMNS_SCHEMA = _several(_COLUMN_SCHEMA)
 Columns = Annotated[
     tuple[ColumnName, ...],
     BeforeValidator(_one_or_many),
     Field(min_length=1),
     AfterValidator(_distinct),
-    _several(_COLUMN_SCHEMA),
+    WithJsonSchema(COLUMNS_SCHEMA),
 ]
 """Column names: a list, or one name alone."""
 Names = Annotated[
@@ -199,7 +200,7 @@ Names = Annotated[
     BeforeValidator(_one_or_many),
     Field(min_length=1),
     AfterValidator(_distinct),
-    _several(_NAME_SCHEMA),
+    WithJsonSchema(_several(_NAME_SCHEMA)),
 ]
 Whole = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=_MAX_INT)]
 Positive = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=_MAX_INT)]
