@@ -52,7 +52,7 @@ checks:
 targets:
   - redis: {{connection: bench_redis, key: "{{id}}", value: json}}
 limits: {{channels: {channels}}}
-versions: {{keep: 0}}
+versions: {{keep: 2}}
 """
 COLUMNS = """
   id BIGINT UNSIGNED NOT NULL PRIMARY KEY, name VARCHAR(40), city VARCHAR(20), age INT, score DOUBLE,

@@ -10,13 +10,15 @@ import io
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from millrace.connectors.base import DirtyRow, Gate, Loaded, Loader
 from millrace.errors import MillraceError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
 
 SAMPLE_ROWS_PER_BATCH = 100
 SAMPLE_BATCHES = 10
@@ -80,7 +82,10 @@ def run_channel(batches: Iterable[pa.RecordBatch], loader: Loader, gate: Gate) -
     totals = ChannelTotals()
     loader.open()
     try:
-        for batch in _timed(batches, totals):
+        for waited_s, batch in timed(batches):
+            totals.source_waited_s += waited_s
+            if not batch.num_rows:
+                continue
             gate.admit(batch.num_rows, batch.nbytes)
             totals.send(batch)
             started = time.perf_counter()
@@ -93,19 +98,18 @@ def run_channel(batches: Iterable[pa.RecordBatch], loader: Loader, gate: Gate) -
     return totals
 
 
+def timed(blocks: Iterable[T]) -> Iterator[tuple[float, T]]:
+    """Each block with the seconds that were spent waiting for it."""
+    started = time.perf_counter()
+    for block in blocks:
+        yield time.perf_counter() - started, block
+        started = time.perf_counter()
+
+
 def _report(gate: Gate, totals: ChannelTotals, loaded: Loaded, waited: float) -> None:
     totals.confirm(loaded)
     totals.target_waited_s += waited
     gate.done(loaded.rows, loaded.size, loaded.dirty, waited)
-
-
-def _timed(batches: Iterable[pa.RecordBatch], totals: ChannelTotals) -> Iterator[pa.RecordBatch]:
-    started = time.perf_counter()
-    for batch in batches:
-        totals.source_waited_s += time.perf_counter() - started
-        if batch.num_rows:
-            yield batch
-        started = time.perf_counter()
 
 
 def _load(loader: Loader, batch: pa.RecordBatch) -> Loaded:

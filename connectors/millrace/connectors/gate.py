@@ -45,12 +45,8 @@ class GateClient:
         rows_set_aside = [_to_json(row) for row in dirty]
         self._ask({"op": "done", "rows": rows, "size": size, "dirty": rows_set_aside, "waited": waited})
 
-    def finish(self, source_waited: float = 0.0) -> None:
-        """Say that this attempt is complete, with the seconds that it waited for its input, and hang up."""
-        self._ask({"op": "finish", "source_waited": source_waited})
-        self.close()
-
     def close(self) -> None:
+        """Hang up. The next call connects again, as the same attempt."""
         if self._link is not None:
             self._link.close()
             self._link = None

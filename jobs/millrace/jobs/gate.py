@@ -47,7 +47,6 @@ class StepCount:
     size: int = 0
     dirty: int = 0
     waited_s: float = 0.0
-    source_waited_s: float = 0.0
 
 
 def _spool() -> IO[bytes]:
@@ -61,7 +60,6 @@ class _Attempt:
     size: int = 0
     dirty: int = 0
     waited_s: float = 0.0
-    source_waited_s: float = 0.0
     spool: IO[bytes] = field(default_factory=_spool)
 
 
@@ -179,8 +177,6 @@ class GateServer:
                 case "done":
                     _note(attempt, message)
                     step.stop = step.stop or self._verdict(step, final=False)
-                case "finish":
-                    attempt.source_waited_s += message["source_waited"]
             return {"stop": self._stop or step.stop}
 
     def _verdict(self, step: _Step, *, final: bool) -> str | None:
@@ -208,5 +204,4 @@ def _total(step: _Step) -> StepCount:
         size=sum(a.size for a in attempts),
         dirty=sum(a.dirty for a in attempts),
         waited_s=sum(a.waited_s for a in attempts),
-        source_waited_s=sum(a.source_waited_s for a in attempts),
     )

@@ -123,7 +123,7 @@ def _channel(loader: Loader, gate: GateClient) -> Callable[[Iterator[pa.RecordBa
         import pyarrow as pa
 
         totals = run_channel(batches, loader, gate)
-        gate.finish(totals.source_waited_s)
+        gate.close()
         yield pa.RecordBatch.from_pydict(
             {
                 "rows": pa.array([totals.rows], pa.int64()),

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as f
 
 from millrace.connectors.base import Gate, SourceRead
+from millrace.connectors.channel import timed
 from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, RunFailed
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.plan import RunPlan, columns_of
 from millrace.jobs.spark_errors import translate
+from millrace.jobs.spark_metrics import waited_s
 from millrace.jobs.statistics import SourceStatistics
 from millrace.jobs.transform import StepCounter, new_observation, transform
 from millrace.spec.types import Kind
@@ -130,9 +132,9 @@ def _partitions(spark: SparkSession, frame: DataFrame, channels: int) -> DataFra
 
 def _pass(gate: Gate) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def through(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
+        for waited_s, batch in timed(batches):
             gate.admit(batch.num_rows, batch.nbytes)
-            gate.done(batch.num_rows, batch.nbytes)
+            gate.done(batch.num_rows, batch.nbytes, waited=waited_s)
             yield batch
 
     return through
@@ -161,7 +163,7 @@ def _count(context: RunContext, counters: Sequence[StepCounter], measured: Any, 
         rows_staged=context.storage.parquet_rows(path),
         bytes_staged=context.storage.size(path),
         seconds=round(seconds, 3),
-        waited_s=round(reading.source_waited_s, 3) or None,
+        waited_s=round(reading.waited_s or waited_s(context.spark(), context.source().wait_metrics), 3) or None,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.connectors.base import DirtyRow, Gate
+from millrace.connectors.channel import timed
 from millrace.connectors.log.arrays import ArrowArray
 from millrace.connectors.log.combined import CombinedParser
 from millrace.connectors.log.delimited import DelimitedParser, Dialect, split_header
@@ -57,10 +58,10 @@ class LineReading:
     def read(self, blocks: Iterable[RawLines], gate: Gate) -> Iterator[pa.RecordBatch]:
         """The rows of some blocks of lines, through the gate: a batch for each block that has any."""
         parser = self.parser()
-        for block in blocks:
+        for waited_s, block in timed(blocks):
             batch, dirty = self.parse_block(block, parser)
             gate.admit(batch.num_rows + len(dirty), block.size)
-            gate.done(batch.num_rows, block.size, dirty)
+            gate.done(batch.num_rows, block.size, dirty, waited_s)
             if batch.num_rows:
                 yield batch
 
