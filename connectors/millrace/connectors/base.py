@@ -59,8 +59,8 @@ class Gate(Protocol):
     def done(self, rows: int, size: int, dirty: Sequence[DirtyRow] = (), waited: float = 0.0) -> None:
         """Report a batch: `rows` passed on (dirty ones not among them), the batch's bytes, the rows set aside.
 
-        `waited` is the seconds spent waiting: when reading for the source, when loading for the store. Raises Cancelled when the dirty rows go over the run's
-        limit.
+        `waited` is the seconds spent waiting: for the source when reading, for the store when loading. Raises Cancelled
+        when the dirty rows go over the run's limit.
         """
 
 
@@ -106,7 +106,7 @@ class SourceRead:
 class Source(ABC):
     """How to read from one system. Made with validated options and a resolved connection (or none)."""
 
-    #: Of a source that isn't gated: the names of Spark's own metrics, in ns, that tell how long its tasks waited for it.
+    #: Of a source that isn't gated: the names of Spark's own metrics that tell how long its tasks waited for it.
     wait_metrics: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: Options, connection: Connection | None) -> None:

@@ -16,7 +16,7 @@ def waited_s(spark: SparkSession, names: Collection[str]) -> float:
     """Seconds that the tasks of the last query spent in these metrics, all tasks together; 0 when it has none."""
     if not names:
         return 0.0
-    state: Any = spark._jsparkSession.sharedState()  # type: ignore[attr-defined]  # there is no public way to them
+    state: Any = spark._jsparkSession.sharedState()
     store = state.statusStore()
     executions = store.executionsList()
     if not executions.size():

@@ -132,9 +132,9 @@ def _partitions(spark: SparkSession, frame: DataFrame, channels: int) -> DataFra
 
 def _pass(gate: Gate) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def through(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for waited_s, batch in timed(batches):
+        for seconds, batch in timed(batches):
             gate.admit(batch.num_rows, batch.nbytes)
-            gate.done(batch.num_rows, batch.nbytes, waited=waited_s)
+            gate.done(batch.num_rows, batch.nbytes, waited=seconds)
             yield batch
 
     return through
