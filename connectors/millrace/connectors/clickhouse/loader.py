@@ -1,0 +1,154 @@
+"""The task's side of a load: Arrow batches into a table of the task's own, which is part of the version at its end.
+
+Each attempt of a task writes into a table of its own. When it ends, that table is renamed to the task's one name:
+ClickHouse renames atomically and never onto a table that exists, so exactly one attempt wins, whole, however many were
+killed, doubled (speculation) or thought lost. `ClickHouseTarget.seal` then attaches the winners' parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from millrace.connectors.base import DirtyRow, Loaded
+from millrace.connectors.clickhouse.endpoint import Endpoint
+from millrace.connectors.clickhouse.layout import Place
+from millrace.connectors.clickhouse.link import Link, RowRefused
+from millrace.errors import MillraceError, TransientError
+from millrace.spec.types import Column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: A part is written for each insert, and ClickHouse slows inserts down when a table has hundreds of parts.
+INSERT_ROWS = 250_000
+INSERT_BYTES = 64 << 20
+_ORIGIN_COLUMNS = 2
+
+
+class ClickHouseLoader:
+    """Writes the rows of one version; see `millrace.connectors.base.Loader`.
+
+    Rows are collected until an insert is worth its while: `load` mostly confirms nothing, and then many batches at
+    once. A connection that breaks raises TransientError, and nothing of this attempt counts.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, place: Place, columns: Sequence[Column], filled: frozenset[str], key: Sequence[str]
+    ) -> None:
+        self._endpoint, self._place = endpoint, place
+        self._columns, self._filled = tuple(columns), filled
+        self._key = tuple(key) or tuple(c.name for c in columns[:_ORIGIN_COLUMNS])
+        self._doing = f"loading version {place.version} of {place.asset}"
+        self._link: Link | None = None
+        self._own = ""
+        self._made = False
+        self._batches: list[pa.RecordBatch] = []
+        self._rows = self._size = 0
+
+    def open(self) -> None:
+        self._link = Link(self._endpoint)
+        self._own = self._place.attempt(uuid.uuid4().hex)
+        self._made = False
+        self._batches, self._rows, self._size = [], 0, 0
+
+    def load(self, batch: pa.RecordBatch) -> Loaded:
+        from millrace.connectors.clickhouse.encode import sift
+
+        good, dirty = sift(batch, self._columns, self._filled, self._key)
+        if good.num_rows:
+            self._batches.append(good)
+            self._rows += good.num_rows
+            self._size += good.nbytes
+        confirmed = self._flush() if self._rows >= INSERT_ROWS or self._size >= INSERT_BYTES else Loaded()
+        return Loaded(confirmed.rows, confirmed.size, (*dirty, *confirmed.dirty))
+
+    def finish(self) -> Loaded:
+        """Write what is left, and make this attempt the one that counts, unless an earlier one does already."""
+        confirmed = self._flush()
+        if self._made:
+            self._claim()
+        return confirmed
+
+    def close(self) -> None:
+        if self._link is None:
+            return
+        with contextlib.suppress(MillraceError):  # `seal` and `drop` remove it, too
+            self._forget()
+        self._link.close()
+        self._link = None
+
+    def __getstate__(self) -> Mapping[str, object]:
+        return {**self.__dict__, "_link": None}
+
+    def _flush(self) -> Loaded:
+        batches, self._batches, self._rows, self._size = self._batches, [], 0, 0
+        if not batches:
+            return Loaded()
+        if not self._made:
+            base = self._place.sql(self._place.table)
+            self._opened().command(self._doing, f"CREATE TABLE {self._place.sql(self._own)} AS {base}")
+            self._made = True
+        from millrace.connectors.clickhouse.encode import merged
+
+        return self._insert(merged(batches))
+
+    def _insert(self, batch: pa.RecordBatch) -> Loaded:
+        """Insert a batch; when a row of it is refused, halves of it, until the bad rows stand alone."""
+        from millrace.connectors.clickhouse.encode import arrow_stream
+        from millrace.connectors.wire.dirty import dirty_row
+
+        stream = arrow_stream(batch, compressed=not self._endpoint.local)
+        names = [column.name for column in self._columns]
+        try:
+            written = self._opened().insert(self._doing, self._place.sql(self._own), names, stream)
+        except RowRefused as refused:
+            if batch.num_rows == 1:
+                row: DirtyRow = dirty_row(batch, 0, str(refused), self._key)
+                return Loaded(dirty=(row,))
+            half = batch.num_rows // 2
+            first, second = self._insert(batch.slice(0, half)), self._insert(batch.slice(half))
+            return Loaded(first.rows + second.rows, first.size + second.size, first.dirty + second.dirty)
+        if written != batch.num_rows:
+            raise TransientError(
+                f"{self._doing} in {self._endpoint}: {batch.num_rows:,} rows were sent, but {written:,} were written",
+                hint="a proxy may have cut the request short; the load starts again",
+            )
+        return Loaded(batch.num_rows, stream.size)
+
+    def _claim(self) -> None:
+        part = self._place.part(_task())
+        if self._exists(part):
+            return
+        try:
+            rename = f"RENAME TABLE {self._place.sql(self._own)} TO {self._place.sql(part)}"
+            self._opened().command(self._doing, rename)
+        except MillraceError:
+            if not self._exists(part):  # else another attempt of this task was quicker: its rows are the same
+                raise
+            return
+        self._made = False
+
+    def _exists(self, table: str) -> bool:
+        place = {"database": self._place.database, "name": table}
+        sql = "SELECT count() FROM system.tables WHERE database = {database:String} AND name = {name:String}"
+        return bool(self._opened().rows(self._doing, sql, place)[0][0])
+
+    def _forget(self) -> None:
+        if self._made:
+            self._opened().command(self._doing, f"DROP TABLE IF EXISTS {self._place.sql(self._own)}")
+            self._made = False
+
+    def _opened(self) -> Link:
+        assert self._link is not None, "open() comes first"
+        return self._link
+
+
+def _task() -> str:
+    """The name of the Spark task that we are in, the same in each of its attempts; outside of Spark, one of its own."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return uuid.uuid4().hex if context is None else str(context.partitionId())
