@@ -147,12 +147,21 @@ class RedisCluster:
             node.flush()
 
     def move_slot(self, slot: int, to: int) -> None:
-        """Give an empty slot to the node of index `to`, as a resharding does."""
-        with self.nodes[to].client() as client:
-            owner = client.execute_command("CLUSTER MYID")
-        for node in self.nodes:
+        """Give an empty slot to the node of index `to`, as a resharding does.
+
+        The taker goes first, and as an importer: so its claim gets the highest epoch, and gossip can't undo it.
+        """
+        taker = self.nodes[to]
+        with taker.client() as client:
+            taker_id = client.execute_command("CLUSTER MYID")
+            ranges = client.execute_command("CLUSTER SLOTS")
+            giver_id = next(primary[2] for first, last, primary, *_ in ranges if first <= slot <= last)
+            if giver_id == taker_id:
+                return
+            client.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", giver_id)
+        for node in sorted(self.nodes, key=lambda node: node is not taker):
             with node.client() as client:
-                client.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+                client.execute_command("CLUSTER SETSLOT", slot, "NODE", taker_id)
 
     def __enter__(self) -> Self:
         return self.start()
