@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import datetime
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from millrace.catalog import Catalog, RunRecord, VersionRecord
 from millrace.cli.output import exits, results, show, table, to_json
 from millrace.cli.spec_commands import Json
 from millrace.cli.workspace import open_catalog
+from millrace.connectors.base import SqlResult
 from millrace.errors import NotFound
 from millrace.spec.settings import Settings
 
@@ -20,7 +22,7 @@ SHOWN_RAW = 200
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (status, versions, dirty, get):
+    for command in (status, versions, dirty, get, query):
         app.command()(command)
 
 
@@ -87,6 +89,30 @@ def get(
         if row is None:
             raise NotFound(f"{asset} has no row with the key {', '.join(key)}")
         print(json.dumps(row, default=to_json, ensure_ascii=False))
+
+
+def query(
+    asset: AssetName,
+    sql: Annotated[str, typer.Argument(help="A query in the store's own SQL.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Ask the store of an asset by SQL, e.g. ClickHouse. The asset is a table of its own name."""
+    with exits():
+        result = asyncio.run(_query(Settings.from_env(), asset, sql))
+        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+        show(rows, as_json, lambda: table("", result.columns, result.rows))
+
+
+async def _query(settings: Settings, asset: str, sql: str) -> SqlResult:
+    from millrace.serving.plans import sql_plan
+
+    with open_catalog(settings) as catalog:
+        reader = sql_plan(catalog, asset).reader(settings)
+    await reader.open()
+    try:
+        return await reader.query(sql)
+    finally:
+        await reader.close()
 
 
 def _status_of_all(catalog: Catalog, as_json: bool) -> None:

@@ -69,12 +69,14 @@ def run(
 
 def trial_run(path: SpecFile, as_json: Json = False) -> None:
     """Run a spec against its own `test` connections, from source to lookup, then take it all down again."""
+    from millrace.jobs.session import SessionHolder
     from millrace.jobs.trial import trial
 
     with exits():
         settings, spec = Settings.from_env(), load_spec(path)
-        with ProgressDisplay(messages) as display:
-            report = trial(spec, settings, display)
+        session = SessionHolder(settings, f"millrace test {spec.asset}", spec.limits.channels)
+        with session, ProgressDisplay(messages) as display:
+            report = trial(spec, settings, display, session)
         _show_report(report, as_json)
 
 

@@ -275,3 +275,24 @@ class KeyReader(Protocol):
         """The id of the version that answers now. Raises NotFound when there is none."""
 
     async def close(self) -> None: ...
+
+
+class SqlResult(Protocol):
+    """A query's answer: its columns by name, and its rows as Python values."""
+
+    @property
+    def columns(self) -> Sequence[str]: ...
+
+    @property
+    def rows(self) -> Sequence[Sequence[Any]]: ...
+
+
+class SqlReader(Protocol):
+    """Serving side of a store with SQL. Made as `Reader(connection)`; used from one asyncio loop."""
+
+    async def open(self) -> None: ...
+
+    async def query(self, sql: str, params: Mapping[str, Any] | None = None) -> SqlResult:
+        """Run a query; `params` are bound by the store, never put into the text."""
+
+    async def close(self) -> None: ...

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TRIAL_SUFFIX = "__test"
 
 
-def trial(spec: Spec, settings: Settings, observer: Observer, session: SessionHolder | None = None) -> runner.RunReport:
+def trial(spec: Spec, settings: Settings, observer: Observer, session: SessionHolder) -> runner.RunReport:
     """Run the spec under the name `<asset>__test` against `test.connections`, then remove all that it wrote.
 
     Raises ConfigError when a connection of the spec has no stand-in, so that a test never touches production.
@@ -31,7 +31,6 @@ def trial(spec: Spec, settings: Settings, observer: Observer, session: SessionHo
     renamed = spec.test.connections
     _refuse_production(spec)
     isolated = replace(spec, asset=spec.asset + TRIAL_SUFFIX, apis=())
-    session = session or SessionHolder(settings, f"millrace test {spec.asset}", spec.limits.channels)
     with tempfile.TemporaryDirectory(prefix="millrace-test-") as folder:
         own = replace(settings, catalog_url=f"sqlite:///{folder}/catalog.db", work_dir=f"{folder}/work")
         with Catalog.open(own.catalog_url) as catalog:
