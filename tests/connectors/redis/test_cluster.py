@@ -13,6 +13,7 @@ from millrace.connectors.redis.slots import SLOTS, slot_of
 from millrace.errors import ConfigError, TargetError, TransientError
 from millrace.spec.types import column
 from tests.connectors.redis.stores import ASSET, load, people, publish, reading, rows_of, run_task, target, version
+from tests.connectors.redis.test_load_failures import RIGHTS
 from tests.servers.redis import RedisCluster, RedisServer
 
 BATCH = people(3000, "note")
@@ -121,7 +122,7 @@ def test_lookups_follow_slots_that_have_moved(own_cluster: RedisCluster) -> None
         assert await reader.get(0)
         await asyncio.to_thread(move_half, own_cluster, keys("v2")[:100])
         await asyncio.to_thread(publish, target(own_cluster.url), "v2", BATCH)
-        while reader.manifest.version != "v2":
+        while reader.version != "v2":
             await asyncio.sleep(0.001)
         assert await reader.get(2) == BATCH.slice(2, 1).to_pylist()[0]
         assert await reader.multi_get(range(3000)) == BATCH.to_pylist()
@@ -194,6 +195,21 @@ def test_lookups_on_the_living_nodes_go_on_when_one_dies(own_cluster: RedisClust
         assert [row["id"] for row in await reader.multi_get(alive) if row] == alive
 
     reading(own_cluster.url, use, timeout_s=0.5)
+
+
+def test_a_user_with_just_the_documented_rights_can_do_everything(redis_cluster: RedisCluster) -> None:
+    rule = f"ACL SETUSER ana on >pw ~{ASSET}:* &{ASSET}:* {RIGHTS} +cluster|slots +asking"
+    for node in redis_cluster.nodes:
+        with node.client() as client:
+            client.execute_command(*rule.split())
+    url = redis_cluster.url.replace("://", "://ana:pw@")
+    first = publish(target(url, value="hash"), "v1", BATCH)
+    publish(target(url), "v2", BATCH)
+    target(url).drop(first)
+    assert rows_of(url, [2999]) == BATCH.slice(2999).to_pylist()
+    for node in redis_cluster.nodes:
+        with node.client() as client:
+            client.execute_command("ACL", "DELUSER", "ana")
 
 
 def test_a_single_server_is_no_cluster(redis_server: RedisServer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from millrace.connectors.base import KeyReader
 from millrace.connectors.redis.client import Client
 from millrace.connectors.redis.endpoint import endpoint_of
 from millrace.connectors.redis.load import RedisTarget
@@ -354,6 +355,17 @@ def test_readers_of_several_assets_share_one_client(redis_server: RedisServer) -
     asyncio.run(main())
 
 
+def test_a_reader_that_can_not_be_opened_leaves_nothing_open(redis_with_password: RedisServer) -> None:
+    async def main() -> None:
+        reader: KeyReader = RedisReader(connection(f"redis://:wrong@127.0.0.1:{redis_with_password.port}"), ASSET)
+        with pytest.raises(TargetError):
+            await reader.open()
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 def test_a_reader_closes_what_it_opened(redis_server: RedisServer) -> None:
     publish(target(redis_server.url), "v1", people(1))
     with redis_server.client() as client:
@@ -369,7 +381,7 @@ async def _note_is(reader: RedisReader, note: str) -> bool:
 
 
 async def _version_is(reader: RedisReader, version: str) -> bool:
-    return reader.manifest.version == version
+    return reader.version == version
 
 
 async def _is_gone(reader: RedisReader) -> bool:

@@ -18,7 +18,7 @@ Command = Sequence[bytes | str | int]
 DEFAULT_PORT = 6379
 DEFAULT_TIMEOUT_S = 30.0
 _SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "embedded")
-_PARAMS = ("ca", "cert", "cert_key", "insecure", "timeout", "home")
+PARAMS = ("ca", "cert", "cert_key", "insecure", "timeout", "home")
 #: Names that Airflow's Redis connections use in their extras.
 _AIRFLOW_PARAMS: Mapping[str, str] = {
     "ssl_ca_certs": "ca",
@@ -164,12 +164,12 @@ def lost(error: BaseException, doing: str, endpoint: Endpoint, address: Address)
 def _params(connection: Connection) -> dict[str, str]:
     params: dict[str, str] = {}
     for name, value in connection.params.items():
-        known = _AIRFLOW_PARAMS.get(name, name if name in _PARAMS else None)
+        known = _AIRFLOW_PARAMS.get(name, name if name in PARAMS else None)
         if known is None:
-            near = difflib.get_close_matches(name, _PARAMS, 1)
+            near = difflib.get_close_matches(name, PARAMS, 1)
             raise ConfigError(
                 f"connection {connection} has an unknown parameter '{name}'",
-                hint=f"did you mean '{near[0]}'?" if near else f"known ones are {', '.join(_PARAMS)}",
+                hint=f"did you mean '{near[0]}'?" if near else f"known ones are {', '.join(PARAMS)}",
             )
         params[known] = str(value)
     return params

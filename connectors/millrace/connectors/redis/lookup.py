@@ -59,7 +59,7 @@ class RedisReader:
         self.asset = asset
         self._connection, self._timeout_s, self._refresh_s = connection, timeout_s, refresh_s
         self._shared = client
-        self._client: Client | None = client
+        self._client = client
         self._pointer = pointer_key(asset).encode()
         self._current: _Current | None = None
         self._moved = asyncio.Event()
@@ -67,11 +67,18 @@ class RedisReader:
         self._recheck: asyncio.Task[_Current | None] | None = None
 
     async def open(self) -> None:
-        """Connect and read the pointer; no error when nothing is published yet."""
-        if self._client is None:
-            self._client = Client(await asyncio.to_thread(endpoint_of, self._connection), self._timeout_s)
-            await self._client.open()
-        await self._read_pointer()
+        """Connect and read the pointer; no error when nothing is published yet.
+
+        Raises TransientError when the store can't be reached, TargetError when it refuses us; nothing stays open then.
+        """
+        try:
+            if self._client is None:
+                self._client = Client(await asyncio.to_thread(endpoint_of, self._connection), self._timeout_s)
+                await self._client.open()
+            await self._read_pointer()
+        except BaseException:
+            await self.close()
+            raise
         self._client.listen(pointer_key(self.asset), self._moved.set)
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
