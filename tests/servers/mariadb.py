@@ -37,6 +37,7 @@ class MariaDb(ServerProcess):
         self._settings: dict[str, str] = {
             "datadir": str(self.folder / "data"),
             "socket": str(self.folder / "socket"),
+            "tmpdir": str(self.folder),  # in a shared one, a server that starts removes the others' temporary tables
             "pid-file": str(self.folder / "pid"),
             "bind-address": HOST,
             "character-set-server": "utf8mb4",

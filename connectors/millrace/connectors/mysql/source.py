@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from millrace.connectors.base import Gate, PlanRequest, Source, SourcePlan, SourceRead
@@ -36,13 +38,13 @@ class MysqlSource(Source):
         Raises SourceError naming what is missing and what there is, or TransientError when the server is away.
         """
         end, database = self._endpoint()
-        with connect(end, self.options.plan_timeout) as client:
+        with connect(end, self.options.plan_timeout, self.options.session) as client:
             return plan_table(client, self.options, database, request.channels)
 
     def read(self, spark: SparkSession, plan: SourcePlan, gate: Gate) -> SourceRead:
         """The rows of the planned ranges. Raises SourceError when the table's columns have changed since."""
         end, database = self._endpoint()
-        with connect(end, self.options.plan_timeout) as client:
+        with connect(end, self.options.plan_timeout, self.options.session) as client:
             table, columns = _columns_as_planned(client, database, plan)
         reads = [read for column in columns if (read := read_column(column))]
         key = _key(table, plan)
@@ -78,11 +80,11 @@ class MysqlSource(Source):
             "customSchema": ", ".join(f"c{i} {read.jdbc_type}" for i, read in enumerate(reads)),
             "pushDownPredicate": "false",
             "preferTimestampNTZ": "true",
-            **store_properties(end),
         }
-        url = jdbc_url(end, self.options.session)
+        url = jdbc_url(end, self.options.session, store_properties(end))
         try:
-            return spark.read.jdbc(url, f"({select}) AS t", predicates=list(predicates), properties=properties)
+            with _without_py4j_traces():
+                return spark.read.jdbc(url, f"({select}) AS t", predicates=list(predicates), properties=properties)
         except Exception as error:
             if "ClassNotFoundException" in str(error) and _DRIVER in str(error):
                 raise ConfigError(
@@ -90,6 +92,18 @@ class MysqlSource(Source):
                     hint="put the jar com.mysql:mysql-connector-j into the folder that MILLRACE_JARS names",
                 ) from error
             raise
+
+
+@contextmanager
+def _without_py4j_traces() -> Iterator[None]:
+    """At level DEBUG, Py4J logs every argument that goes to the JVM: here, the password."""
+    logger = logging.getLogger("py4j")
+    before = logger.level
+    logger.setLevel(max(before, logging.INFO))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _columns_as_planned(client: Client, database: str, plan: SourcePlan) -> tuple[Table, list[TableColumn]]:

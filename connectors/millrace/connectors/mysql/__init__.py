@@ -1,0 +1,13 @@
+"""MySQL and MariaDB: what is known of them without importing a driver."""
+
+from __future__ import annotations
+
+from millrace.connectors.mysql.options import MysqlOptions
+from millrace.spec.connector import Connector, SourceRole
+
+connector = Connector(
+    name="mysql",
+    summary="MySQL or MariaDB: a table or view, read in parallel by ranges of a column",
+    source=SourceRole(options=MysqlOptions, implementation="millrace.connectors.mysql.source:MysqlSource"),
+    schemes=("mysql", "mariadb"),
+)
