@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,8 @@ Indices = npt.NDArray[np.int64]
 class Rows:
     """Some rows of a batch as commands: `commands[i]` stores row `index[i]` of `batch` under `keys[i]`."""
 
+    manifest: Manifest
     batch: pa.RecordBatch
-    key_columns: Sequence[str]
     index: Indices
     keys: pa.LargeBinaryArray
     commands: pa.LargeBinaryArray
@@ -58,13 +58,13 @@ class Rows:
         return len(self.data)
 
     def slots(self) -> Slots:
-        return slots_of(self.keys)
+        return slots_of(self.keys, self.manifest.prefix.encode())
 
     def take(self, positions: Indices) -> Rows:
         chosen = pa.array(positions, pa.int64())
         return Rows(
+            self.manifest,
             self.batch,
-            self.key_columns,
             self.index[positions],
             self.keys.take(chosen),
             self.commands.take(chosen),
@@ -72,7 +72,7 @@ class Rows:
         )
 
     def dirty(self, position: int, reason: str) -> DirtyRow:
-        return dirty_row(self.batch, int(self.index[position]), reason, self.key_columns)
+        return dirty_row(self.batch, int(self.index[position]), reason, self.manifest.key.columns)
 
 
 def pieces(batch: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
@@ -113,9 +113,8 @@ def encode_rows(
         commands = resp.hset_commands(keys, names, values, manifest.ttl_ms, clear=True)
     else:
         commands = resp.set_commands(keys, values[0], manifest.ttl_ms)
-    key_columns = manifest.key.columns
-    rows = Rows(batch, key_columns, index, keys, commands.rows, commands.replies_per_row)
-    return rows, [dirty_row(batch, row, reasons[row], key_columns) for row in sorted(reasons)]
+    rows = Rows(manifest, batch, index, keys, commands.rows, commands.replies_per_row)
+    return rows, [dirty_row(batch, row, reasons[row], manifest.key.columns) for row in sorted(reasons)]
 
 
 def _too_long(columns: Iterable[pa.LargeBinaryArray], limit: int) -> dict[int, str]:

@@ -42,7 +42,7 @@ class KeyTask:
         keys, refused = encode_keys(self._manifest, batch)
         keys = keys.drop_null() if refused else keys  # rows without a key were never stored
         commands = resp.commands([self._command.encode(), keys])
-        rows = Rows(batch, self._manifest.key.columns, np.arange(len(keys)), keys, commands.rows, 1)
+        rows = Rows(self._manifest, batch, np.arange(len(keys)), keys, commands.rows, 1)
         return self._ask(rows)
 
     def _ask(self, rows: Rows) -> int:
