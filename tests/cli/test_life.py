@@ -96,13 +96,14 @@ def test_a_trial_leaves_nothing_behind(shell: Shell) -> None:
     assert size.stdout.strip() == "0"
 
 
-def test_ctrl_c_cancels_and_leaves_the_current_version_alone(shell: Shell) -> None:
+@pytest.mark.parametrize("step", ["stage", "load:redis"])
+def test_ctrl_c_cancels_and_leaves_the_current_version_alone(shell: Shell, step: str) -> None:
     write(shell, 10, age=1)
     first = shell.ok("run", "people.yaml", "--json").json
     write(shell, 3000, age=2, limits=", rows_per_second: 300")
     process = shell.start("run", "people.yaml")
     try:
-        wait_for_step(shell, "stage")
+        wait_for_step(shell, step)
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
     finally:

@@ -155,6 +155,9 @@ def _print_statistics(data: Mapping[str, Any]) -> None:
         f"{source['rows_filtered']:,} filtered, {statistics['rows_dirty']:,} dirty; "
         f"{statistics['seconds']:.1f} s in all, of which Spark's start {statistics['session_seconds']:.1f} s"
     )
+    steps = " · ".join(f"{name} {seconds:.2f} s" for name, seconds in statistics["step_seconds"].items())
+    if steps:
+        results.print(steps)
     if data["version"]:
         results.print(f"{data['asset']}: version {data['version']} is published")
 

@@ -33,6 +33,7 @@ _ALWAYS: Mapping[str, str] = {
     "spark.scheduler.mode": "FAIR",  # targets are loaded side by side
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "32768",
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),  # rows of megabytes must not fill a worker
     "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false",  # hangs over Parquet in 4.2.0: SPARK-58241
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "true",
