@@ -176,7 +176,7 @@ def _wait_until_ready(server: EmbeddedServer, known: Status, folder: Path, *, la
     raise TransientError(
         f"the embedded {server.name} server (pid {known.pid}) doesn't answer on port {known.port}"
         f" after {START_TIMEOUT_S:.0f} s: {_last_words(known.log)}",
-        hint=f"its whole log is {known.log}; `millrace embedded stop` ends it, the next run starts it again",
+        hint=f"its whole log is {known.log}; `millrace embedded down` ends it, the next run starts it again",
     )
 
 
