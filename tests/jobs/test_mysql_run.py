@@ -49,8 +49,8 @@ def users(mariadb_database: Database) -> Database:
         " age INT, updated_at DATETIME(6), KEY (id))"
     )
     mariadb_database.execute(
-        "INSERT INTO users SELECT seq, CONCAT('name ', seq), IF(seq % 10, 'Köln 🏭', NULL), CAST(seq % 90 AS SIGNED) - 1,"
-        f" '2026-01-01' + INTERVAL seq SECOND FROM seq_1_to_{ROWS}"
+        "INSERT INTO users SELECT seq, CONCAT('name ', seq), IF(seq % 10, 'Köln 🏭', NULL),"
+        f" CAST(seq % 90 AS SIGNED) - 1, '2026-01-01' + INTERVAL seq SECOND FROM seq_1_to_{ROWS}"
     )
     mariadb_database.execute("INSERT INTO users VALUES (7, 'newer name', 'Rom', 50, '2026-06-01')")
     return mariadb_database

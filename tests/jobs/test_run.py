@@ -19,6 +19,7 @@ from millrace.errors import (
     RunConflict,
     RunFailed,
     RunTimeout,
+    SpecError,
     TargetError,
 )
 from millrace.jobs import publishing, runner
@@ -288,3 +289,11 @@ def test_a_cancelled_run_leaves_the_current_version_alone(workspace: Workspace, 
     assert read_age(workspace.client().kv("person").get(1)) == 1
     assert workspace.catalog.assets.get("people").current_version == good.version
     assert redis_server.client().dbsize() == 10 + 2
+
+
+def test_arguments_that_great_expectations_refuses_stop_a_run_before_it_reads(workspace: Workspace) -> None:
+    check = "  - expect_column_values_to_match_regex: {column: name, regex: [1]}"
+    report = workspace.run(spec_of(workspace, people(1)).replace("targets:", f"{check}\ntargets:"))
+    assert isinstance(report.error, SpecError)
+    assert "checks[3]" in report.error.message
+    assert report.statistics.source.rows_read == 0

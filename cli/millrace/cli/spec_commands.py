@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from millrace.cli.output import exits, messages, results, show, table, tell
 from millrace.errors import ConfigError, SpecError
-from millrace.spec import load_spec
+from millrace.spec import Spec, load_spec
 from millrace.spec.connector import Connector, connectors
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -50,6 +51,7 @@ def validate(
         for path in specs:
             try:
                 spec = load_spec(path)
+                _check_arguments(spec)
                 found.append({"file": str(path), "valid": True, "asset": spec.asset, "errors": []})
             except SpecError as error:
                 failed = error
@@ -61,6 +63,14 @@ def validate(
         show(found, as_json, lambda: results.print("\n".join(f"{file}: valid" for file in valid)) if valid else None)
         if failed is not None:
             raise typer.Exit(SpecError.exit_code)
+
+
+def _check_arguments(spec: Spec) -> None:
+    """What Great Expectations itself would refuse, where it is installed."""
+    if importlib.util.find_spec("great_expectations") is not None:
+        from millrace.jobs.check import refuse_bad_arguments
+
+        refuse_bad_arguments(spec)
 
 
 def schema() -> None:

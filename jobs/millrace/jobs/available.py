@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from millrace.errors import NotAvailable
+import importlib.util
+
+from millrace.errors import ConfigError, NotAvailable
 from millrace.spec import Spec
 from millrace.spec.connector import connectors, implementation
 
 
 def refuse_what_cannot_run(spec: Spec) -> None:
-    """Raise NotAvailable for a connector or a mode of the spec that can't be run."""
+    """Raise NotAvailable for a connector or a mode of the spec that can't be run, ConfigError for a missing extra."""
+    if spec.checks and importlib.util.find_spec("great_expectations") is None:
+        raise ConfigError(
+            f"{spec.asset} has checks, and Great Expectations is not installed",
+            hint="install it with `pip install 'millrace[quality]'`",
+        )
     source = connectors()[spec.source.connector].source
     implementation(source.implementation if source else None, f"the source '{spec.source.connector}'")
     for entry in spec.targets:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from millrace import catalog as kept
-from millrace.errors import CheckFailed
+from millrace.errors import CheckFailed, SpecError
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.plan import columns_of
 from millrace.jobs.spark_errors import translate
+from millrace.spec import Spec
+from millrace.spec.model import Expectation
 
 if TYPE_CHECKING:
     from millrace.quality import CheckResult
@@ -33,6 +35,21 @@ def check(context: RunContext) -> Stats:
     )
     warned = sum(not r.passed for r in results)
     return {"checks": len(results), "passed": len(results) - warned, "warned": warned, "version": version.id}
+
+
+def refuse_bad_arguments(spec: Spec) -> None:
+    """Raise SpecError for arguments that Great Expectations would not take. Imports it when a check names it."""
+    if not any(isinstance(check, Expectation) for check in spec.checks):
+        return
+    from millrace.quality import validate_arguments
+
+    wrong = [
+        f"{spec.path}: checks[{number}]: {problem.message}"
+        for number, check in enumerate(spec.checks)
+        for problem in validate_arguments(check)
+    ]
+    if wrong:
+        raise SpecError("\n".join(wrong), hint="docs/checks.md says which arguments there are")
 
 
 def _results(context: RunContext) -> tuple[CheckResult, ...]:

@@ -204,6 +204,7 @@ def _of(step: Callable[[RunContext, str], Stats], name: str) -> Callable[[RunCon
 def plan(context: RunContext) -> Stats:
     """The step `plan`: freeze what will be read. The first plan of a run is the one that holds."""
     spec = context.spec
+    check.refuse_bad_arguments(spec)
     watermark = context.catalog.assets.watermark(spec.asset)
     request = PlanRequest(spec.limits.channels, _window(context.record), watermark, context.spark)
     made = make_plan(spec, request.window, context.source().plan(request))
