@@ -69,6 +69,9 @@ def _problems(name: str, arguments: Mapping[str, JsonValue], null: str | None) -
     if name in _NEEDS_OTHER_DATA:
         yield Problem((name,), f"{name} compares with a second data source, which a run doesn't have", on_key=True)
         return
+    if not _on_spark(expectation):
+        yield Problem((name,), f"Great Expectations can't evaluate {name} on Spark", on_key=True)
+        return
     if null is not None:
         yield Problem((name, "value_set"), null)
     if _QUERY in arguments and "{batch}" not in str(arguments[_QUERY]):
@@ -80,6 +83,23 @@ def _problems(name: str, arguments: Mapping[str, JsonValue], null: str | None) -
         message = f"unknown argument '{shown(key)}' of {name}{did_you_mean(key, allowed)}"
         yield Problem((name, key), message, on_key=True)
     yield from _refused(name, expectation, {k: v for k, v in arguments.items() if k not in unknown})
+
+
+def _on_spark(expectation: Any) -> bool:
+    """Whether a check of single rows has its metric for Spark; that of whole tables is found out when it is asked."""
+    from great_expectations.exceptions.exceptions import MetricProviderError
+    from great_expectations.execution_engine.sparkdf_execution_engine import SparkDFExecutionEngine
+    from great_expectations.expectations.registry import get_metric_provider
+
+    metric = getattr(expectation, "map_metric", None)
+    if metric is None or "get_validation_dependencies" in vars(expectation):  # it may need another metric then
+        return True
+    engine = SparkDFExecutionEngine.__new__(SparkDFExecutionEngine)  # only its class is looked at
+    try:
+        get_metric_provider(f"{metric}.unexpected_count", engine)
+    except MetricProviderError:
+        return False
+    return True
 
 
 def _refused(name: str, expectation: Any, arguments: Mapping[str, JsonValue]) -> Iterator[Problem]:

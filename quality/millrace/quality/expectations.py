@@ -189,7 +189,8 @@ def _row_count_between(
 
 
 def _named(check: Expectation, columns: Mapping[str, DataType | None]) -> PlannedExpectation:
-    rest = {key: value for key, value in check.arguments.items() if key not in COLUMN_ARGUMENTS}
+    about = () if check.name in _MAY_BE_ABSENT else COLUMN_ARGUMENTS
+    rest = {key: value for key, value in check.arguments.items() if key not in about}
     return PlannedExpectation(
         check=check_text(check.name, dict(check.arguments)),
         type=check.name,

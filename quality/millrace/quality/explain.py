@@ -26,10 +26,10 @@ def explain(result: CheckResult) -> str:
 
 
 def _verdict(result: CheckResult) -> str:
+    if result.unexpected_count is not None:
+        return _rows(result) + (f"; {result.error}" if result.error is not None else "")
     if result.error is not None:
         return f"could not be evaluated: {result.error}"
-    if result.unexpected_count is not None:
-        return _rows(result)
     observed = f"{_shown(result.observed)} " if result.observed is not None else ""
     if result.passed:
         return f"passed{f' with {observed.strip()}' if observed else ''}"

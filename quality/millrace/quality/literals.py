@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, localcontext
 
 from millrace.spec.diagnostics import shown
 from millrace.spec.model import Scalar
 from millrace.spec.types import DataType, Kind
 
 INTEGRAL = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
-NUMERIC = INTEGRAL | {Kind.FLOAT, Kind.DOUBLE, Kind.DECIMAL}
+NUMERIC = INTEGRAL | frozenset({Kind.FLOAT, Kind.DOUBLE, Kind.DECIMAL})
 _MAX_PRECISION = 38
 _BIGINT = range(-(2**63), 2**63)
 
@@ -40,7 +40,8 @@ def literals(values: Sequence[Scalar], type_: DataType | None) -> Literals:
         case Kind.FLOAT | Kind.DOUBLE as kind:
             return Literals(tuple(str(_number(value)) for value in values), kind.value)
         case Kind.DECIMAL:
-            return _decimals([_number(value) for value in values])
+            assert type_ is not None
+            return _decimals([_number(value) for value in values], type_.scale)
         case Kind.STRING:
             return Literals(tuple(_text(value) for value in values), "string")
         case Kind.BOOLEAN:
@@ -52,13 +53,13 @@ def literals(values: Sequence[Scalar], type_: DataType | None) -> Literals:
         case Kind.TIMESTAMP_NTZ:
             return Literals(tuple(_wall_clock(value) for value in values), "timestamp_ntz")
         case _:
-            raise ValueError(f"a column of type {type_ or 'that kind'} can't be compared with values")
+            raise ValueError(f"values can't be compared with {f'type {type_}' if type_ else 'a type like that'}")
 
 
 def bounds(lower: Scalar | None, upper: Scalar | None, type_: DataType | None) -> tuple[str | None, str | None, str]:
     """Both bounds as texts (None: open), and the type that they are compared as.
 
-    A fractional bound of a whole-number column is moved inward to the next whole number, which admits the same values.
+    A bound with more decimals than the column's values is moved inward to the next such value: that admits the same.
     Raises ValueError as `literals` does, and when the lower bound is above the upper one.
     """
     given = {name: value for name, value in (("min", lower), ("max", upper)) if value is not None}
@@ -92,9 +93,10 @@ def _sort_key(name: str, value: Scalar, type_: DataType | None) -> Decimal | str
 
 
 def _inward(name: str, value: Scalar, type_: DataType | None) -> Scalar:
-    if type_ is None or type_.kind not in INTEGRAL:
+    if type_ is None or type_.kind not in INTEGRAL | {Kind.DECIMAL}:
         return value
-    return int(_number(value).to_integral_value(ROUND_CEILING if name == "min" else ROUND_FLOOR))
+    scale = type_.scale if type_.kind is Kind.DECIMAL else 0
+    return f"{_rounded(_number(value), scale, ROUND_CEILING if name == 'min' else ROUND_FLOOR):f}"
 
 
 def _number(value: Scalar) -> Decimal:
@@ -119,14 +121,26 @@ def _integers(values: Sequence[Scalar]) -> Literals:
     whole = [int(number) for number in numbers]
     if all(number in _BIGINT for number in whole):
         return Literals(tuple(str(number) for number in whole), "bigint")
-    return _decimals([Decimal(number) for number in whole])
+    return _decimals([Decimal(number) for number in whole], 0)
 
 
-def _decimals(numbers: Sequence[Decimal]) -> Literals:
-    scale = max((max(0, -int(n.as_tuple().exponent)) for n in numbers), default=0)
-    if any(max(n.adjusted() + 1, 1) + scale > _MAX_PRECISION for n in numbers):
-        raise ValueError(f"more than {_MAX_PRECISION} digits can't be compared")
-    return Literals(tuple(f"{n:f}" for n in numbers), f"decimal({_MAX_PRECISION},{scale})")
+def _decimals(numbers: Sequence[Decimal], scale: int) -> Literals:
+    """With the column's own scale: Spark rounds when it has to widen both sides beyond 38 digits."""
+    for number in numbers:
+        if number != _rounded(number, scale, ROUND_FLOOR):
+            raise ValueError(f"{number} has more than the {scale} decimals of the column's values")
+    whole = max((number.adjusted() + 1 if number else 0 for number in numbers), default=0)
+    digits = max(whole, 0) + scale
+    if digits > _MAX_PRECISION:
+        raise ValueError(f"a number of {digits} digits is more than the {_MAX_PRECISION} that can be compared")
+    return Literals(tuple(f"{number:f}" for number in numbers), f"decimal({max(digits, 1)},{scale})")
+
+
+def _rounded(number: Decimal, scale: int, rounding: str) -> Decimal:
+    """The number with `scale` decimals, however long it is."""
+    with localcontext() as context:
+        context.prec = len(number.as_tuple().digits) + abs(number.adjusted()) + scale + 2
+        return number.quantize(Decimal(1).scaleb(-scale), rounding)
 
 
 def _text(value: Scalar) -> str:

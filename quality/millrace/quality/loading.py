@@ -30,12 +30,11 @@ def warm_up() -> None:
     Takes a second or two of one core; meant for a background thread while Spark's JVM starts. A second call does
     nothing. Raises ConfigError when Great Expectations is not installed.
     """
-    load_great_expectations()
-    from millrace.quality import asking  # noqa: F401  # with all that it imports
+    from millrace.quality.gx import asking  # noqa: F401  # with all that it imports
 
 
 def load_great_expectations() -> None:
-    """Import Great Expectations. Modules of ours that need it are imported after this. Safe from several threads."""
+    """Import Great Expectations. Safe to call from several threads; a second call does nothing."""
     with _lock:
         if "great_expectations" not in sys.modules:
             _import_great_expectations()

@@ -31,7 +31,7 @@ class PlainNames:
         found: dict[str, str] = {}
         for number, name in enumerate(columns):
             if not _PLAIN.fullmatch(name):
-                plain = f"column_{number}"
+                plain = f"millrace_column_{number}"
                 while plain in taken:
                     plain += "_"
                 taken.add(plain)
@@ -55,21 +55,22 @@ class PlainNames:
                 value = value.replace("`" + name.replace("`", "``") + "`", f"`{plain}`")
         return value
 
-    def restore(self, value: JsonValue) -> JsonValue:
-        """The columns' own names in a result: as keys, as texts, and within an error's message."""
-        if not self.plain:
-            return value
-        own = {plain: name for name, plain in self.plain.items()}
-        pattern = re.compile(r"\b(" + "|".join(map(re.escape, own)) + r")\b")
+    def in_row(self, row: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """A row under the columns' own names; its values are data, and stay."""
+        return {self._own.get(key, key): value for key, value in row.items()}
 
-        def restored(found: JsonValue) -> JsonValue:
-            if isinstance(found, Mapping):
-                return {own.get(key, key): restored(member) for key, member in found.items()}
-            if isinstance(found, list | tuple):
-                return [restored(member) for member in found]
-            return found
+    def in_value(self, value: JsonValue) -> JsonValue:
+        """An observed value, such as a list of columns, with the columns' own names."""
+        if isinstance(value, list | tuple):
+            return [self.in_value(member) for member in value]
+        return self._own.get(value, value) if isinstance(value, str) else value
 
-        def named(found: JsonValue) -> JsonValue:
-            return pattern.sub(lambda match: own[match.group()], found) if isinstance(found, str) else restored(found)
+    def in_text(self, text: str) -> str:
+        """A message with the columns' own names."""
+        for plain, name in self._own.items():
+            text = re.sub(rf"\b{plain}\b", lambda _, name=name: name, text)
+        return text
 
-        return named(value)
+    @property
+    def _own(self) -> dict[str, str]:
+        return {plain: name for name, plain in self.plain.items()}

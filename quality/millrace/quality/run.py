@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from millrace.quality.expectations import PlannedExpectation, to_expectations
-from millrace.quality.loading import load_great_expectations
 from millrace.quality.names import PlainNames
 from millrace.quality.results import CheckResult
 from millrace.quality.samples import MAX_ROWS, as_json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-    from millrace.quality.asking import Answer
+    from millrace.quality.gx.asking import Answer
 
 
 def run_checks(
@@ -49,13 +49,23 @@ def _type(text: str) -> DataType | None:
 
 
 def _ask(frame: DataFrame, planned: Sequence[PlannedExpectation], rows: int | None) -> list[Answer]:
-    load_great_expectations()
-    from millrace.quality.asking import Answer, Question, ask
+    from millrace.quality.gx.asking import Question, ask
 
     names = PlainNames.of(frame.columns)
     asked = frame.toDF(*names.columns(frame.columns)) if names.plain else frame
     answers = ask(asked, [Question(p.type, names.arguments(p.arguments)) for p in planned], rows)
-    return [Answer(a.success, names.restore(a.result), names.restore(a.error)) for a in answers]
+    return [_named(answer, names) for answer in answers]
+
+
+def _named(answer: Answer, names: PlainNames) -> Answer:
+    if not names.plain:
+        return answer
+    result = dict(answer.result)
+    if "observed_value" in result:
+        result["observed_value"] = names.in_value(result["observed_value"])
+    if result.get("unexpected_rows"):
+        result["unexpected_rows"] = [names.in_row(row) for row in result["unexpected_rows"]]
+    return replace(answer, result=result, error=None if answer.error is None else names.in_text(answer.error))
 
 
 def _refused(planned: PlannedExpectation) -> CheckResult:
@@ -89,5 +99,4 @@ def _observed(result: Mapping[str, Any], rows: int | None, count: int | None) ->
 
 
 def _samples(result: Mapping[str, Any]) -> tuple[Mapping[str, JsonValue], ...]:
-    rows = result.get("unexpected_rows") or result.get("details", {}).get("unexpected_rows") or ()
-    return tuple(as_json(row) for row in rows[:MAX_ROWS])
+    return tuple(as_json(row) for row in (result.get("unexpected_rows") or ())[:MAX_ROWS])

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from millrace.spec.model import JsonValue
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
-    from pyspark.sql.types import StructType
+    from pyspark.sql import Column, Row
+    from pyspark.sql.types import DataType, StructType
 
 MAX_ROWS = 20
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -59,6 +59,31 @@ def _composite(value: Any) -> JsonValue:
     if hasattr(value, "item"):  # a NumPy scalar
         return as_json(value.item())
     return as_json(str(value))
+
+
+def row_as_json(row: Row, schema: StructType) -> dict[str, JsonValue]:
+    """A collected row as JSON. PySpark gives instants as the driver's own wall clock, so the types are needed here."""
+    return {
+        field.name: as_json(_in_utc(value, field.dataType)) for field, value in zip(schema.fields, row, strict=True)
+    }
+
+
+def _in_utc(value: Any, type_: DataType) -> Any:
+    from pyspark.sql.types import ArrayType, MapType, StructType, TimestampType
+
+    match type_, value:
+        case _, None:
+            return None
+        case TimestampType(), datetime():
+            return value.astimezone(UTC)
+        case ArrayType(), _:
+            return [_in_utc(member, type_.elementType) for member in value]
+        case MapType(), _:
+            return {_in_utc(k, type_.keyType): _in_utc(v, type_.valueType) for k, v in value.items()}
+        case StructType(), _:
+            return {f.name: _in_utc(member, f.dataType) for f, member in zip(type_.fields, value, strict=True)}
+        case _:
+            return value
 
 
 def shortened(schema: StructType) -> list[Column]:

@@ -40,4 +40,4 @@ def percent(ratio: float) -> str:
 def listed(values: Sequence[Any], at_most: int = 10) -> str:
     """`{a, b, c}`, cut off with a count."""
     more = f", … ({len(values) - at_most:,} more)" if len(values) > at_most else ""
-    return "{" + ", ".join(str(v) for v in values[:at_most]) + more + "}"
+    return "{" + ", ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values[:at_most]) + more + "}"

@@ -1,7 +1,4 @@
-"""Great Expectations' Spark engine over a stage: every aggregate in one query, duplicates counted without a window.
-
-Import this only after `loading.load_great_expectations()`.
-"""
+"""Great Expectations' Spark engine over a stage: every aggregate in one query, duplicates counted without a window."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from pyspark.util import inheritable_thread_target
 
 from millrace.quality.duplicates import Duplicates, count_duplicates, repeated_rows
 from millrace.quality.lost import is_lost
-from millrace.quality.samples import MAX_ROWS, as_json, shortened
+from millrace.quality.samples import MAX_ROWS, row_as_json, shortened
 from millrace.spec.model import JsonValue
 
 if TYPE_CHECKING:
@@ -152,8 +149,8 @@ class StageEngine(SparkDFExecutionEngine):
             condition, compute, accessor = known[metric.metric_dependencies["unexpected_condition"].id]
             frame = self.get_domain_records({**compute, **accessor})
             rows = frame.withColumn(_FAILED, condition).filter(f.col(_FAILED)).drop(_FAILED)
-        found = rows.limit(MAX_ROWS).select(*shortened(rows.schema)).collect()
-        return [as_json(row.asDict()) for row in found]
+        sample = rows.limit(MAX_ROWS).select(*shortened(rows.schema))
+        return [row_as_json(row, sample.schema) for row in sample.collect()]
 
     def _analyses(self, aggregate: MetricComputationConfiguration) -> bool:
         try:

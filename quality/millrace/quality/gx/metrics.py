@@ -3,8 +3,6 @@
 For `StageEngine` only: the row count that is known, and duplicates counted by grouping. For every Spark engine:
 `expect_column_values_to_be_within` and `expect_column_values_to_be_one_of`, whose bounds and members are texts that
 Spark casts, so that they are exact for every type (bounds of its own `…_to_be_between` become floats).
-
-Import this only after `loading.load_great_expectations()`.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from great_expectations.expectations.metrics.table_metric_provider import TableM
 from great_expectations.validator.metric_configuration import MetricConfiguration
 from pyspark.sql import functions as f
 
-from millrace.quality.engine import StageEngine, key_columns
+from millrace.quality.gx.engine import StageEngine, key_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -1,20 +1,21 @@
-"""Asking Great Expectations: first everything in one go, then for the rows that failed, where something did.
-
-Import this only after `loading.load_great_expectations()`.
-"""
+"""Asking Great Expectations: first everything in one go, then for the rows that failed, where something did."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.validator.validator import Validator
+from pyspark.logger import PySparkLogger
 
-from millrace.quality import metrics  # noqa: F401  # registers what is ours
 from millrace.quality.arguments import first_problem
-from millrace.quality.engine import StageEngine
+from millrace.quality.gx import metrics  # noqa: F401  # registers what is ours
+from millrace.quality.gx.engine import StageEngine
 from millrace.quality.samples import MAX_ROWS
 from millrace.spec.model import JsonValue
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _INDEX = "millrace"
+_SPARK_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
+_TRACEBACK = "Traceback (most recent call last)"
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(: |$)")
 _SUMMARY = {"result_format": "BASIC", "partial_unexpected_count": MAX_ROWS}
 _ROWS = {**_SUMMARY, "include_unexpected_rows": True}
 _QUERIED_ROWS = {"result_format": "COMPLETE"}
@@ -53,7 +57,8 @@ def ask(frame: DataFrame, questions: Sequence[Question], rows: int | None) -> li
     """
     engine = StageEngine(frame, rows)
     try:
-        return _Session(engine).ask(questions)
+        with _quiet_spark():
+            return _Session(engine).ask(questions)
     finally:
         engine.close()
 
@@ -110,6 +115,23 @@ class _Session:
         return {r.expectation_config.meta[_INDEX]: _answer(r) for r in results if r.expectation_config is not None}
 
 
+@contextmanager
+def _quiet_spark() -> Iterator[None]:
+    """PySpark prints a page of JSON for an expression that doesn't fit its column; the answer says it in a line."""
+
+    def nothing(_: logging.LogRecord) -> bool:
+        return False
+
+    loggers = [PySparkLogger.getLogger(name) for name in _SPARK_LOGGERS]
+    for logger in loggers:
+        logger.addFilter(nothing)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(nothing)
+
+
 def _domain(question: Question) -> dict[str, Any]:
     if "column" in question.arguments:
         return {"column": question.arguments["column"]}
@@ -123,7 +145,11 @@ def _domain(question: Question) -> dict[str, Any]:
 def _answer(result: Any) -> Answer:
     """Great Expectations may say `success` beside an exception, and nests exceptions by metric: either means failed."""
     error = _raised(result.exception_info)
-    return Answer(bool(result.success) and error is None, result.result or {}, error)
+    found = dict(result.result or {})
+    queried = found.get("details", {}).get("unexpected_rows")  # where a query's rows stand
+    if queried is not None:
+        found["unexpected_rows"] = queried[:MAX_ROWS]
+    return Answer(bool(result.success) and error is None, found, error)
 
 
 def _raised(info: Any) -> str | None:
@@ -139,12 +165,14 @@ def _with_rows(answer: Answer, with_rows: Answer | None) -> Answer:
     if with_rows is None:
         return answer
     if with_rows.error is not None:
-        return Answer(False, answer.result, f"it failed, and the rows that did can't be read: {with_rows.error}")
+        return Answer(False, answer.result, f"the rows can't be read: {with_rows.error}")
     return Answer(False, with_rows.result)
 
 
 def plain(message: str) -> str:
     """The line of a Spark or Python error that says what happened, without plan, stack and query context."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    line = next((line for line in lines if line.startswith("[")), lines[0] if lines else message)
-    return line.partition(" SQLSTATE:")[0][:500]
+    lines = [line for line in message.splitlines() if line.strip()] or [message]
+    raised = [line for line in lines if _RAISED.match(line)] if _TRACEBACK in message else []
+    coded = [line for line in lines if line.startswith("[")]
+    causes = [line.partition("Caused by: ")[2] for line in lines if "Caused by: " in line]
+    return (raised[-1:] or coded[:1] or causes[-1:] or lines)[0].partition(" SQLSTATE:")[0].strip()[:500]
