@@ -18,7 +18,7 @@ from millrace.connectors.base import DirtyRow
 from millrace.connectors.files import FileInfo, local_file
 from millrace.connectors.log import local
 from millrace.connectors.log.lines import Place, decode_lines, drop_long_lines, split_lines
-from millrace.connectors.log.local import Piece, compression_of, read_blocks
+from millrace.connectors.log.local import Piece, compression_of, read_lines
 from millrace.connectors.log.options import Compression
 from millrace.connectors.log.splits import plan_splits
 from millrace.errors import SourceError
@@ -32,10 +32,8 @@ def read(
     """(byte, line) of each line, and the dirty rows; checks that origins name the same byte."""
     lines: list[tuple[int, bytes]] = []
     dirty: list[DirtyRow] = []
-    for block in read_blocks(piece, compression, most):
-        found = drop_long_lines(
-            split_lines(block.data, block.place, () if block.dirty is None else (block.dirty,)), most
-        )
+    for block in read_lines(piece, compression, most):
+        found = drop_long_lines(block, most)
         for row, (offset, line) in enumerate(zip(found.offsets, found.data.to_pylist(), strict=True)):
             assert f", byte {offset}" in found.origin(row)
             lines.append((int(offset), line))
@@ -85,12 +83,12 @@ def test_pieces_cut_anywhere_give_every_line_once_at_its_place(
 def test_an_origin_names_the_line_where_it_can_be_counted(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"one\n\nthree\n" * 3)
     piece = whole(tmp_path / "a.log")
-    found = split_lines(*next((b.data, b.place) for b in read_blocks(piece, Compression.NONE, _MIB)))
+    found = next(read_lines(piece, Compression.NONE, _MIB))
     assert [found.origin(i) for i in (0, 1, 2)] == [
         f"{tmp_path}/a.log, byte {byte} (line {line})" for byte, line in ((0, 1), (5, 3), (11, 4))
     ]
-    inside = next((b.data, b.place) for b in read_blocks(Piece(piece.file, 7, 20), Compression.NONE, _MIB))
-    assert split_lines(*inside).origin(0) == f"{tmp_path}/a.log, byte 11"
+    inside = next(read_lines(Piece(piece.file, 7, 20), Compression.NONE, _MIB))
+    assert inside.origin(0) == f"{tmp_path}/a.log, byte 11"
 
 
 @pytest.mark.parametrize("line_bytes", [100, 9 * _MIB])

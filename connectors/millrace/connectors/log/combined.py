@@ -188,14 +188,14 @@ def _is_digit(column: Bytes) -> Flags:
 def _split_heads(heads: ArrowArray, nobody: Flags) -> list[ArrowArray]:
     """Host, ident and user, all null where they can't be told; where `nobody`, the head is the host alone."""
     nothing = pa.scalar(None, pa.string())
-    dash = pa.array(["-"]).take(to_arrow_array(np.zeros(len(heads), np.int64)))
+    unknown = pc.cast(pa.nulls(len(heads)), pa.string())
     if nobody.all():
-        return [heads, dash, dash]
+        return [heads, unknown, unknown]
     named = to_arrow_array(~nobody)
     matches = pc.extract_regex(heads.filter(named), HEAD)
     return [
         pc.replace_with_mask(column, named, pc.if_else(matches.is_valid(), matches.field(i), nothing))
-        for i, column in enumerate((heads, dash, dash))
+        for i, column in enumerate((heads, unknown, unknown))
     ]
 
 

@@ -47,7 +47,8 @@ def raw_lines(batches: Iterator[pa.RecordBatch]) -> Iterator[RawLines]:
             name, split_start = unquote(path[first].as_py()), start[first].as_py()
             if place is None or (place.path, place.split_start) != (name, split_start):
                 place = Place(name, 0, 1, split_start)
-            lines, place = lines_of_rows(batch.column(0).slice(first, count), place)
+            lines = lines_of_rows(batch.column(0).slice(first, count), place)
+            place = lines.after
             yield lines
 
 

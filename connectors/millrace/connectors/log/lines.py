@@ -42,7 +42,7 @@ class RawLines:
     """The lines of a block that aren't blank, without their ends, and the lines that were refused already.
 
     `offsets` are bytes from the start of the file (of the text, when the file is compressed); `numbers` count all lines
-    from the block's first, blank ones too.
+    from the block's first, blank ones too. `size` and `count` are the whole block's bytes and lines.
     """
 
     place: Place
@@ -50,7 +50,15 @@ class RawLines:
     offsets: Ints
     numbers: Ints
     size: int
+    count: int
     dirty: Sequence[DirtyRow] = field(default=())
+
+    @property
+    def after(self) -> Place:
+        """Where the next block stands."""
+        place = self.place
+        line = place.line + self.count if place.line is not None else None
+        return replace(place, offset=place.offset + self.size, line=line)
 
     def origin(self, row: int) -> str:
         """Where a line stands."""
@@ -74,7 +82,7 @@ class RawLines:
         )
 
 
-def split_lines(block: bytes, place: Place, dirty: Sequence[DirtyRow] = ()) -> RawLines:
+def split_lines(block: bytes, place: Place) -> RawLines:
     """The lines of a block that starts at a line's start. The last one may lack its newline; CRLF ends lines too."""
     bytes_ = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(bytes_ == _NEWLINE)
@@ -82,26 +90,28 @@ def split_lines(block: bytes, place: Place, dirty: Sequence[DirtyRow] = ()) -> R
         ends = np.append(ends, len(block))
     starts = np.zeros(len(ends), np.int64)
     starts[1:] = ends[:-1] + 1
-    lines = _lines_between(bytes_, starts, ends, starts, place, len(block))
-    return replace(lines, dirty=dirty) if dirty else lines
+    return _lines_between(bytes_, starts, ends, starts, place, len(block))
 
 
-def lines_of_rows(rows: ArrowArray, place: Place) -> tuple[RawLines, Place]:
-    """The lines of a binary array that holds one, without its newline, in each row; and where the next row stands."""
+def lines_of_rows(rows: ArrowArray, place: Place) -> RawLines:
+    """The lines of a binary array that holds one, without its newline, in each row."""
     bounds, data = text_bounds(rows)
     places = bounds[:-1] - bounds[0] + np.arange(len(rows))
     size = int(bounds[-1] - bounds[0]) + len(rows)
-    lines = _lines_between(data, bounds[:-1], bounds[1:], places, place, size)
-    following = replace(
-        place, offset=place.offset + size, line=place.line + len(rows) if place.line is not None else None
-    )
-    return lines, following
+    return _lines_between(data, bounds[:-1], bounds[1:], places, place, size)
+
+
+def long_line(place: Place, head: bytes, length: int, max_line_bytes: int) -> RawLines:
+    """One line that was too long to hold: dirty, with its first bytes."""
+    nothing: Ints = np.zeros(0, np.int64)
+    dirty = DirtyRow(_long_line_reason(length, max_line_bytes), origin(place), head[:MAX_RAW_BYTES])
+    return RawLines(place, pa.array([], pa.binary()), nothing, nothing, length + 1, 1, (dirty,))
 
 
 def _lines_between(data: Bytes, starts: Ints, ends: Ints, places: Ints, place: Place, size: int) -> RawLines:
     """Lines at `[start, end)`, `places` bytes after the place, without CR, byte order mark and blank lines."""
     if not len(starts):
-        return RawLines(place, pa.array([], pa.binary()), starts, starts, size)
+        return RawLines(place, pa.array([], pa.binary()), starts, starts, size, 0)
     starts = starts.copy()
     if place.offset == 0 and not place.split_start and data[starts[0] : ends[0]][: len(BOM)].tobytes() == BOM:
         starts[0] += len(BOM)
@@ -109,7 +119,7 @@ def _lines_between(data: Bytes, starts: Ints, ends: Ints, places: Ints, place: P
         ends = ends - ((ends > starts) & (data[np.maximum(ends - 1, 0)] == _RETURN))
     full = np.flatnonzero(ends > starts)
     lines = cut(data, np.column_stack((starts[full], ends[full])), pa.binary())[0]
-    return RawLines(place, lines, place.offset + places[full], full, size)
+    return RawLines(place, lines, place.offset + places[full], full, size, len(starts))
 
 
 def cut(data: Bytes, bounds: Ints, type_: pa.DataType) -> list[ArrowArray]:
@@ -139,7 +149,7 @@ def drop_long_lines(lines: RawLines, max_line_bytes: int) -> RawLines:
     if not len(lengths) or lengths.max() <= max_line_bytes:
         return lines
     too_long = np.flatnonzero(lengths > max_line_bytes)
-    dirty = [lines.refuse(int(r), long_line_reason(int(lengths[r]), max_line_bytes)) for r in too_long]
+    dirty = [lines.refuse(int(r), _long_line_reason(int(lengths[r]), max_line_bytes)) for r in too_long]
     return lines.keep(np.flatnonzero(lengths <= max_line_bytes), dirty)
 
 
@@ -148,7 +158,7 @@ def refuse_lines(lines: RawLines, dirty: Sequence[tuple[int, str]]) -> list[Dirt
     return [lines.refuse(row, reason) for row, reason in dirty]
 
 
-def long_line_reason(length: int, max_line_bytes: int) -> str:
+def _long_line_reason(length: int, max_line_bytes: int) -> str:
     return f"the line has {length:,} bytes, more than max_line_bytes ({max_line_bytes:,})"
 
 

@@ -10,13 +10,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from millrace.connectors.base import MAX_RAW_BYTES, DirtyRow
 from millrace.connectors.files import FileInfo, local_file
-from millrace.connectors.log.lines import Place, long_line_reason, origin
+from millrace.connectors.log.lines import Place, RawLines, long_line, split_lines
 from millrace.connectors.log.options import Compression
 from millrace.errors import SourceError
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20  # a few of them, with what is made of them, stay in a core's cache
 _SCAN_BYTES = 1 << 16
 
 
@@ -29,20 +28,11 @@ class Piece:
     end: int
 
 
-@dataclass(frozen=True)
-class Block:
-    """Whole lines, from a line's start; or else one line that was too long to hold, as `dirty`."""
-
-    place: Place
-    data: bytes = b""
-    dirty: DirtyRow | None = None
-
-
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def read_blocks(piece: Piece, compression: Compression, max_line_bytes: int) -> Iterator[Block]:
+def read_lines(piece: Piece, compression: Compression, max_line_bytes: int) -> Iterator[RawLines]:
     """The lines of a piece, a few MiB at a time; a line longer than that and than `max_line_bytes` comes as `dirty`.
 
     Raises SourceError when the file is not the one that was planned, ends early, or can't be decompressed.
@@ -56,9 +46,9 @@ def read_blocks(piece: Piece, compression: Compression, max_line_bytes: int) -> 
                 start, end = _line_start(file, piece.start, limit), _line_start(file, piece.end, limit)
                 file.seek(start)
                 place = Place(path, start, 1 if start == 0 else None)
-                yield from _blocks(_Part(file, end - start, path), place, max_line_bytes)
+                yield from _lines(_Part(file, end - start, path), place, max_line_bytes)
             else:
-                yield from _blocks(_Decompressed(file, path, compression), Place(path, 0, 1), max_line_bytes)
+                yield from _lines(_Decompressed(file, path, compression), Place(path, 0, 1), max_line_bytes)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -182,22 +172,25 @@ class _Decompressed:
         return data
 
 
-def _blocks(source: _Readable, place: Place, max_line_bytes: int) -> Iterator[Block]:
+def _lines(source: _Readable, place: Place, max_line_bytes: int) -> Iterator[RawLines]:
     """Cut what a source gives at the ends of lines. Holds no more than a block and the longest allowed line."""
     most = max(BLOCK_BYTES, max_line_bytes)
     rest = b""
     while chunk := source.read(BLOCK_BYTES):
-        rest += chunk
-        cut = rest.rfind(b"\n") + 1
+        cut = chunk.rfind(b"\n") + 1
         if cut:
-            yield Block(place, rest[:cut])
-            place, rest = _after(place, cut, rest.count(b"\n", 0, cut)), rest[cut:]
-        elif len(rest) > most:
-            head, (length, rest) = rest[:MAX_RAW_BYTES], _skip_line(source, len(rest))
-            yield Block(place, dirty=DirtyRow(long_line_reason(length, max_line_bytes), origin(place), head))
-            place = _after(place, length + 1, 1)
+            lines = split_lines(b"".join((rest, memoryview(chunk)[:cut])), place)
+            place, rest = lines.after, chunk[cut:]
+            yield lines
+            continue
+        rest += chunk
+        if len(rest) > most:
+            head, (length, rest) = rest, _skip_line(source, len(rest))
+            lines = long_line(place, head, length, max_line_bytes)
+            place = lines.after
+            yield lines
     if rest:
-        yield Block(place, rest)
+        yield split_lines(rest, place)
 
 
 def _skip_line(source: _Readable, length: int) -> tuple[int, bytes]:
@@ -208,10 +201,6 @@ def _skip_line(source: _Readable, length: int) -> tuple[int, bytes]:
             return length + end, chunk[end + 1 :]
         length += len(chunk)
     return length, b""
-
-
-def _after(place: Place, size: int, lines: int) -> Place:
-    return Place(place.path, place.offset + size, place.line + lines if place.line is not None else None)
 
 
 def compression_of(path: str, declared: Compression) -> Compression:

@@ -15,8 +15,8 @@ from millrace.connectors.log.arrays import ArrowArray
 from millrace.connectors.log.combined import CombinedParser
 from millrace.connectors.log.delimited import DelimitedParser, Dialect, split_header
 from millrace.connectors.log.json_lines import JsonParser
-from millrace.connectors.log.lines import RawLines, decode_lines, drop_long_lines, refuse_lines, split_lines
-from millrace.connectors.log.local import Piece, compression_of, read_blocks
+from millrace.connectors.log.lines import RawLines, decode_lines, drop_long_lines, refuse_lines
+from millrace.connectors.log.local import Piece, compression_of, read_lines
 from millrace.connectors.log.options import Format, Invalid, LogOptions
 from millrace.connectors.log.patterns import PatternParser
 from millrace.connectors.log.typed import ParsedLines, TypedField
@@ -79,8 +79,7 @@ class LineReading:
         options = self.options
         for piece in pieces:
             compression = compression_of(piece.file.path, options.compression)
-            for block in read_blocks(piece, compression, options.max_line_bytes):
-                yield split_lines(block.data, block.place, () if block.dirty is None else (block.dirty,))
+            yield from read_lines(piece, compression, options.max_line_bytes)
 
     def _without_header(self, lines: RawLines, texts: ArrowArray) -> tuple[RawLines, ArrowArray]:
         """Drop a file's first line, which must name the same columns as the plan."""
