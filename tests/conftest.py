@@ -13,6 +13,7 @@ import pytest
 from millrace.jobs import jvm
 from millrace.jobs.session import end_jvm, spark_session
 from millrace.spec.settings import Settings
+from tests.servers.clickhouse import ClickHouse, ClickHouseDatabase, running_clickhouse
 from tests.servers.leftovers import end_leftovers, mark_session
 from tests.servers.mariadb import Database, MariaDb
 from tests.servers.postgres import Postgres
@@ -144,3 +145,18 @@ def redis_cluster(_redis_cluster: RedisCluster) -> RedisCluster:
     """A Redis cluster of three masters, empty at the test's start."""
     _redis_cluster.flush()
     return _redis_cluster
+
+
+@pytest.fixture(scope="session")
+def clickhouse() -> Iterator[ClickHouse]:
+    """A ClickHouse for all tests. A test that kills it starts its own: `with ClickHouseServer() as server`."""
+    with running_clickhouse() as server:
+        yield server
+
+
+@pytest.fixture
+def clickhouse_database(clickhouse: ClickHouse) -> Iterator[ClickHouseDatabase]:
+    """An empty database, gone after the test."""
+    database = clickhouse.new_database()
+    yield database
+    database.drop()
