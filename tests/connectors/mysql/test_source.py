@@ -15,7 +15,7 @@ import trustme
 from pydantic import ValidationError
 
 from millrace.connectors.base import PlanRequest, SourcePlan, SourceRead, Window
-from millrace.connectors.mysql import connector
+from millrace.connectors.mysql import connector, splits
 from millrace.connectors.mysql import source as mysql_source
 from millrace.connectors.mysql.client import TooSlow, connect
 from millrace.connectors.mysql.endpoint import SslMode, endpoint, jdbc_url
@@ -64,6 +64,28 @@ def test_columns_and_where_choose_what_is_read(database: Database, spark: SparkS
     assert [str(c) for c in planned.columns] == ["name string", "id int"]
     assert rows(of, spark) == [("n1", 1), ("n2", 2), ("n3", 3)]
     assert rows(source(database.url, where="city IS NULL AND name = 'n10?'"), spark) == []
+
+
+def test_splits_are_read_from_the_index_and_no_row_twice(
+    database: Database, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splits, "_LEAST_ROWS", 1)
+    for split_by in ("id", "name"):
+        database.execute("CREATE OR REPLACE TABLE many (id INT PRIMARY KEY, name VARCHAR(40), day DATE, KEY (name))")
+        database.execute("INSERT INTO many SELECT seq, MD5(seq), '2024-01-01' FROM seq_1_to_4000")
+        database.execute("ANALYZE TABLE many")
+        of = source(database.url, table="many", split_by=split_by, where="day > '2000-01-01'")
+        planned = plan(of)
+        assert len(planned.splits) >= 8
+        frame = read(of, spark, planned).frame
+        before = rows_handled(database)
+        assert len(frame.collect()) == 4_000
+        assert rows_handled(database) - before < 4_100
+
+
+def rows_handled(database: Database) -> int:
+    found = database.execute("SHOW GLOBAL STATUS LIKE 'Handler_read%'")
+    return sum(int(value) for name, value in found if name in ("Handler_read_next", "Handler_read_rnd_next"))
 
 
 def test_the_database_may_be_another_than_the_connections(database: Database, mariadb: MariaDb) -> None:

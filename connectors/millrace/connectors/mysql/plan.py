@@ -44,12 +44,13 @@ def plan_table(client: Client, options: MysqlOptions, database: str, channels: i
         columns=tuple(our_column(c, read) for c in columns if (read := read_column(c))),
         splits=division.splits,
         estimated_rows=division.rows,
-        estimated_bytes=division.rows * table.row_bytes,
+        estimated_bytes=division.rows * table.row_bytes if table.row_bytes else None,
         details={
             "database": database,
             "table": options.table,
             "types": [c.full_type for c in columns],
             "split_by": key.column.name if key else None,
+            "index": key.index if key and guess.range_index in ("", key.index) else "",
         },
         notes=division.notes,
     )

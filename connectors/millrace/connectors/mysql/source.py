@@ -48,9 +48,9 @@ class MysqlSource(Source):
             table, columns = _columns_as_planned(client, database, plan)
         reads = [read for column in columns if (read := read_column(column))]
         key = _key(table, plan)
-        frame = self._frame(
-            spark, end, _select(table, columns, reads, key, self.options.where), reads, _predicates(plan, key)
-        )
+        rows = table.using(str(plan.details["index"]) if len(plan.splits) > 1 else "")
+        select = _select(rows, columns, reads, key) + where_clause(self.options.where)
+        frame = self._frame(spark, end, select, reads, _predicates(plan, key))
         named = [
             f"{r.spark.format(c=f'c{i}')} AS {quoted(c.name)}"
             for i, (r, c) in enumerate(zip(reads, plan.columns, strict=True))
@@ -134,14 +134,12 @@ def _key(table: Table, plan: SourcePlan) -> SplitKey | None:
     return key
 
 
-def _select(
-    table: Table, columns: Sequence[TableColumn], reads: Sequence[ColumnRead], key: SplitKey | None, where: str
-) -> str:
-    """The rows, their columns named c0, c1, …; the key stands there as it is, for the splits' conditions."""
+def _select(rows: str, columns: Sequence[TableColumn], reads: Sequence[ColumnRead], key: SplitKey | None) -> str:
+    """The rows of a table, their columns named c0, c1, …; the key stands there as it is, for the splits' conditions."""
     parts = [f"{r.sql.format(c=quoted(c.name))} AS c{i}" for i, (c, r) in enumerate(zip(columns, reads, strict=True))]
     if key:
         parts.append(f"{key.sql} AS {_KEY}")
-    return f"SELECT {', '.join(parts)} FROM {table.sql}{where_clause(where)}"
+    return f"SELECT {', '.join(parts)} FROM {rows}"
 
 
 def _predicates(plan: SourcePlan, key: SplitKey | None) -> list[str]:
