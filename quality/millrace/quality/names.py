@@ -67,8 +67,9 @@ class PlainNames:
 
     def in_text(self, text: str) -> str:
         """A message with the columns' own names."""
-        for plain, name in self._own.items():
-            text = re.sub(rf"\b{plain}\b", lambda _, name=name: name, text)
+        if self.plain:
+            own = self._own
+            text = re.sub(r"\bmillrace_column_\d+_*", lambda found: own.get(found.group(), found.group()), text)
         return text
 
     @property

@@ -64,15 +64,16 @@ class StageEngine(SparkDFExecutionEngine):
         metrics: Answers | None = None,
         runtime_configuration: dict[str, Any] | None = None,
     ) -> Answers:
-        """Answer each metric, from memory where it was asked before.
+        """Answer what can be answered now, from memory where it was asked before.
 
-        A metric that fails is not tried again and takes no other with it: the caller, which asks until everything is
-        answered or has failed three times, gets the others first, and then a MetricResolutionError for each of them.
+        The caller asks again until everything is answered or has failed three times. So aggregates wait until nothing
+        else is asked for, and are then one query; and a metric that fails is not tried again and takes no other with
+        it: the others are answered first, then a MetricResolutionError is raised for each that failed.
         """
         wanted = list(metrics_to_resolve)
         known = {**(metrics or {}), **self._answers}
         new = [m for m in wanted if m.id not in self._answers and m.id not in self._failures]
-        for group in self._groups(new):
+        for group in self._next(new):
             self._answer(group, known, runtime_configuration)
         failed = [m for m in wanted if m.id in self._failures]
         if failed and not new:
@@ -112,14 +113,14 @@ class StageEngine(SparkDFExecutionEngine):
         frame: DataFrame = self.get_domain_records(dict(domain))
         return frame.filter(f.col(domain["column"]).isNotNull()) if "column" in domain else frame
 
-    def _groups(self, metrics: list[MetricConfiguration]) -> list[list[MetricConfiguration]]:
-        """The aggregates together and first, so that what runs beside them has time; the others one by one.
+    def _next(self, metrics: list[MetricConfiguration]) -> list[list[MetricConfiguration]]:
+        """Those that are no aggregates, one by one; all aggregates together when there is nothing else.
 
         In a fixed order: they come as a set, and Spark compiles a query anew when its columns are in another order.
         """
         ordered = sorted(metrics, key=lambda m: str(m.id))
-        together = [m for m in ordered if get_metric_provider(m.metric_name, self)[1] is None]
-        return [together, *([m] for m in ordered if m not in together)]
+        single = [[m] for m in ordered if get_metric_provider(m.metric_name, self)[1] is not None]
+        return single or [ordered]
 
     def _count_duplicates(self, domain: Domain) -> Duplicates:
         return count_duplicates(self.records(domain), key_columns(domain))
