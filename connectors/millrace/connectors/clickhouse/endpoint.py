@@ -57,6 +57,7 @@ ROW_ERRORS = frozenset(
 )
 _HINTS: Mapping[int, str] = {
     60: "the table is gone: somebody has dropped it, or the server lost its data. Run the spec again",
+    390: "the table is gone: somebody has dropped it, or the server lost its data. Run the spec again",
     81: "create the database first: CREATE DATABASE name ENGINE = Atomic; or put another one into the connection's URL",
     164: "the user may only read: give it rights to create, insert, alter and drop (docs/clickhouse.md)",
     192: "the user of the connection's URL is unknown to the server",
@@ -189,7 +190,7 @@ def _timeout_s(connection: Connection, params: Mapping[str, str]) -> float:
     try:
         found = parse_duration(params["timeout"]).total_seconds()
     except ValueError as error:
-        raise ConfigError(f"connection {connection}: {error}") from error
+        raise ConfigError(f"connection {connection}, timeout: {error}") from error
     if found <= 0:
         raise ConfigError(f"connection {connection}: the timeout must be longer than nothing", hint="e.g. timeout=30s")
     return found

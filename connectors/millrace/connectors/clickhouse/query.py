@@ -30,8 +30,8 @@ class Result:
 class ClickHouseReader:
     """Runs queries. Open and use it in one event loop; any number of calls at a time.
 
-    A query sees one version of each view that it names: the one that was current when ClickHouse looked the view up. One
-    that names a view twice may see two during a publish, since each use is looked up: name the version's table then.
+    A query sees one version of each view that it names: the one that was current when ClickHouse looked it up. One that
+    names a view twice may see two during a publish, since each use is looked up: name the version's table then.
     Raises TransientError when the server can't be reached, TargetError for what it refuses.
     """
 

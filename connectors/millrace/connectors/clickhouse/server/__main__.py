@@ -16,7 +16,7 @@ from millrace.connectors.clickhouse.server.engine import Engine
 from millrace.connectors.clickhouse.server.handler import Handler, Service
 from millrace.connectors.clickhouse.server.sessions import Sessions
 
-_STOP_GRACE_S = 10.0
+_STOP_GRACE_S = 3.0
 
 
 class Server(ThreadingHTTPServer):
@@ -39,7 +39,7 @@ def serve(path: Path, host: str, port: int, password: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     sessions = Sessions(engine)
-    service = Service(sessions, engine.version, engine.timezone, password)
+    service = Service(sessions, engine.path, engine.version, engine.timezone, password)
     if ":" in host:
         Server.address_family = socket.AF_INET6
     with Server((host, port), partial(Handler, service)) as server:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import IO, Any
 
-from millrace.connectors.clickhouse.server.engine import Connection, EngineError, Output, Totals
+from millrace.connectors.clickhouse.server.engine import EngineError, Output, Totals
 from millrace.connectors.clickhouse.server.request import USER, Request
 from millrace.connectors.clickhouse.server.sessions import Sessions
 from millrace.connectors.clickhouse.server.statement import Kind, Statement, StatementError
@@ -37,9 +37,13 @@ _OK = b"Ok.\n"
 
 @dataclass(frozen=True)
 class Service:
-    """What every handler of a server shares. An empty password lets `default` in without one."""
+    """What every handler of a server shares. An empty password lets `default` in without one.
+
+    `folder` is where bodies of inserts lie while they are taken in, without a name.
+    """
 
     sessions: Sessions
+    folder: str
     version: str
     timezone: str
     password: str
@@ -105,15 +109,23 @@ class Handler(BaseHTTPRequestHandler):
         return self._run(request, statement, data)
 
     def _run(self, request: Request, statement: Statement, data: Iterator[bytes]) -> None:
+        if statement.kind is not Kind.INSERT:
+            return self._run_in(request, statement, None)
+        with tempfile.TemporaryFile(dir=self._service.folder) as body:
+            for piece in data:
+                body.write(piece)
+            return self._run_in(request, statement, body)
+
+    def _run_in(self, request: Request, statement: Statement, body: IO[bytes] | None) -> None:
         scope, sessions, session_id = request.scope(), self._service.sessions, request.session_id
         check, timeout_s = request.flag("session_check"), request.session_timeout_s
         with sessions.connection(scope, session_id, timeout_s=timeout_s, check=check) as connection:
-            if statement.kind is Kind.OUTPUT:
+            if body is not None:
+                self._send(request, 200, b"", connection.insert(statement, body))
+            elif statement.kind is Kind.OUTPUT:
                 tag = scope.settings["log_comment"]
                 with contextlib.closing(connection.output(statement, request.form, tag)) as output:
                     self._send_output(request, output)
-            elif statement.kind is Kind.INSERT:
-                self._send(request, 200, b"", _insert(connection, statement, data))
             else:
                 rows, totals = connection.command(statement.head, request.form)
                 sessions.remember(session_id, statement.first, scope)
@@ -228,14 +240,6 @@ class Handler(BaseHTTPRequestHandler):
         if user != USER or not right:
             text = f"{user}: Authentication failed: password is incorrect, or there is no user with such name"
             raise EngineError.make(516, "AUTHENTICATION_FAILED", text)
-
-
-def _insert(connection: Connection, statement: Statement, data: Iterator[bytes]) -> Totals:
-    with contextlib.closing(connection.insert(statement)) as insert:
-        for piece in data:
-            if piece:
-                insert.append(piece)
-        return insert.finish()
 
 
 def _summary(totals: Totals) -> str:

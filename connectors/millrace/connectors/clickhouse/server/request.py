@@ -74,13 +74,13 @@ class Request:
         return self.params.get(name, "0").lower() in ("1", "true")
 
     def scope(self) -> Scope:
-        """What surrounds the statement; its log_comment tells it from all others unless the client gives one."""
+        """What surrounds the statement. Its log_comment, after what the client gives, tells it from all others."""
         both = {**self.params, **self.fields}
         settings = {k: v for k, v in both.items() if k not in _RESERVED and not k.startswith("param_")}
         if "compress" in settings or "decompress" in settings:
             text = "ClickHouse's own block compression (compress=1, decompress=1); use Content-Encoding"
             raise EngineError.make(48, "NOT_IMPLEMENTED", text)
-        settings.setdefault("log_comment", self.query_id)
+        settings["log_comment"] = f"{settings.get('log_comment', '')} {uuid.uuid4()}".strip()
         params = {k.removeprefix("param_"): v for k, v in both.items() if k.startswith("param_")}
         return Scope(self.params.get("database") or self.headers.get("X-ClickHouse-Database") or "", settings, params)
 

@@ -12,6 +12,7 @@ from millrace.connectors.clickhouse.server.engine import DATABASE, Connection, E
 
 _SESSION_IS_LOCKED, _SESSION_NOT_FOUND = 373, 372
 _SWEEP_EVERY_S = 10.0
+_LONGEST_WAIT_S = 1.0
 
 
 @dataclass
@@ -73,6 +74,17 @@ class Sessions:
                 self._end(name)
 
     def _take(self, session_id: str, *, check: bool) -> _Session:
+        """The session, for this request alone. Its last answer may be out while it still puts its settings back."""
+        while True:
+            session = self._find(session_id, check=check)
+            if not session.busy.acquire(timeout=_LONGEST_WAIT_S):
+                text = f"Session {session_id} is locked by a concurrent client"
+                raise EngineError.make(_SESSION_IS_LOCKED, "SESSION_IS_LOCKED", text)
+            if self._sessions.get(session_id) is session:
+                return session
+            session.busy.release()  # it has ended meanwhile
+
+    def _find(self, session_id: str, *, check: bool) -> _Session:
         with self._lock:
             self._sweep()
             session = self._sessions.get(session_id)
@@ -81,10 +93,8 @@ class Sessions:
                     raise EngineError.make(_SESSION_NOT_FOUND, "SESSION_NOT_FOUND", "Session not found")
                 held = contextlib.ExitStack()
                 session = _Session(held.enter_context(self._engine.connection()), held)
+                session.expires_at = time.monotonic() + _SWEEP_EVERY_S
                 self._sessions[session_id] = session
-            if not session.busy.acquire(blocking=False):
-                text = f"Session {session_id} is locked by a concurrent client"
-                raise EngineError.make(_SESSION_IS_LOCKED, "SESSION_IS_LOCKED", text)
             return session
 
     def _sweep(self) -> None:
@@ -101,3 +111,4 @@ class Sessions:
         if session is not None and session.busy.acquire(blocking=False):
             del self._sessions[session_id]
             session.held.close()
+            session.busy.release()

@@ -41,7 +41,7 @@ class StatementError(ValueError):
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement: `head` up to its FORMAT clause, the format named there, `tail` (SETTINGS) behind it.
+    """One statement: `head` up to its FORMAT or SETTINGS clause, the format named there, `tail` with its SETTINGS.
 
     `first` is its first word in capitals. For an INSERT, `data_at` is where its data begins in the text.
     """
@@ -93,32 +93,33 @@ def _insert(text: str, tokens: Iterator[_Token]) -> Statement | None:
 
     Reads no further than the data, which may hold anything.
     """
-    depth, selects, reads_input = 0, False, False
+    depth, selects, settings = 0, False, None
     for token in tokens:
         depth += (token.text == "(") - (token.text == ")")
-        reads_input |= token.is_word("INPUT")
+        if token.is_word("INPUT") and selects:
+            raise StatementError("This local server can't run INSERT … SELECT … FROM input(…)")
         if depth:
             continue
         if token.text == ";":
             break
         if token.is_word("SELECT", "WITH", "WATCH"):
             selects = True
+        elif token.is_word("SETTINGS") and settings is None:
+            settings = token.start
         elif token.is_word("VALUES") and not selects:
-            return Statement(Kind.INSERT, "INSERT", text[: token.start], "Values", data_at=token.end)
+            return _with_data(text, token, token, settings)
         elif token.is_word("FORMAT"):
-            return _insert_format(text, token, tokens, reads=not selects or reads_input)
+            name = next(tokens, None)
+            return None if selects or name is None or name.kind != "word" else _with_data(text, token, name, settings)
     return None
 
 
-def _insert_format(text: str, clause: _Token, tokens: Iterator[_Token], *, reads: bool) -> Statement | None:
-    name = next(tokens, None)
-    if name is None or name.kind != "word" or not reads:
-        return None
-    if name.is_word("VALUES"):
-        return Statement(Kind.INSERT, "INSERT", text[: clause.start], "Values", data_at=name.end)
-    at = _AFTER_FORMAT.match(text, name.end)
-    data_at = at.end() if at is not None else name.end
-    return Statement(Kind.INSERT, "INSERT", text[: clause.start], name.text, data_at=data_at)
+def _with_data(text: str, clause: _Token, name: _Token, settings: int | None) -> Statement:
+    head_end = clause.start if settings is None else settings
+    data = None if name.is_word("VALUES") else _AFTER_FORMAT.match(text, name.end)
+    data_at = name.end if data is None else data.end()
+    form = "Values" if name.is_word("VALUES") else name.text
+    return Statement(Kind.INSERT, "INSERT", text[:head_end], form, text[head_end : clause.start], data_at)
 
 
 def _whole(text: str, first: str) -> Statement:

@@ -67,7 +67,7 @@ def read_body(stream: BinaryIO, headers: Message) -> Iterator[bytes]:
     if "chunked" in headers.get("Transfer-Encoding", "").lower():
         pieces = _read_chunked(stream)
     else:
-        pieces = _read_sized(stream, int(headers.get("Content-Length") or 0))
+        pieces = _read_sized(stream, headers.get("Content-Length") or "0")
     encoding = headers.get("Content-Encoding", "").strip().lower()
     return pieces if encoding in ("", "identity") else _decoded(pieces, encoding)
 
@@ -119,7 +119,10 @@ def late_error(error: EngineError, version: str, tag: str) -> bytes:
     return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (end, text, len(text), end)
 
 
-def _read_sized(stream: BinaryIO, left: int) -> Iterator[bytes]:
+def _read_sized(stream: BinaryIO, length: str) -> Iterator[bytes]:
+    if not (length.isascii() and length.isdigit()):
+        raise ConnectionResetError(f"the request's length is '{length}'")
+    left = int(length)
     while left:
         piece = stream.read(min(left, _READ_BYTES))
         if not piece:
@@ -139,7 +142,7 @@ def _read_chunked(stream: BinaryIO) -> Iterator[bytes]:
             while stream.readline(1 << 16).strip():
                 pass
             return
-        yield from _read_sized(stream, size)
+        yield from _read_sized(stream, str(size))
         stream.readline(8)
 
 
