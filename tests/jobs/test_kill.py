@@ -40,6 +40,7 @@ MOMENTS = [
     "middle stage",
     "end check",
     "middle load:redis",
+    "end load:redis",
     "begin publish",
     "end publish",
     "begin retire",

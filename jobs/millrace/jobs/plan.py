@@ -6,7 +6,7 @@ The plan is JSON. The first plan of a run that reaches the catalog holds; a retr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -105,11 +105,6 @@ def run_steps(target_names: Sequence[str]) -> tuple[str, ...]:
         "publish",
         "retire",
     )
-
-
-def without_splits(plan: RunPlan) -> RunPlan:
-    """The same plan without its splits, for a short display."""
-    return replace(plan, source=replace(plan.source, splits=()))
 
 
 def columns_of(schema: Any) -> tuple[Column, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from millrace.catalog import Catalog, Lease, NewRun, Registration, RunError, RunRecord, RunState
+from millrace.catalog import Catalog, Lease, NewRun, Registration, RunError, RunRecord, RunState, VersionState
 from millrace.connectors.base import PlanRequest, Window
 from millrace.errors import Cancelled, MillraceError, RunConflict, TransientError
 from millrace.jobs import check, load, publishing, stage
@@ -181,20 +181,28 @@ def _run_steps(context: RunContext, lease: Lease, stop: Stop) -> None:
     mended = publishing.roll_forward(context.catalog, context.spec.asset, context.target)
     if mended:
         context.observer.note(f"completed the publish that a crash had left half-way in: {', '.join(mended)}")
+    loads = {f"load:{n}": _of(load.load, n) for n in names}
     for group in (
         {"plan": plan},
         {"stage": stage.stage},
         {"check": check.check},
-        {f"load:{n}": _of(load.load, n) for n in names},
+        loads,
         {f"verify:{n}": _of(load.verify, n) for n in names},
         {"publish": lambda c: publishing.publish(c, lease)},
         {"retire": publishing.retire},
     ):
         todo = [s for s in context.record.unfinished if s in group]
         _side_by_side(context, {s: group[s] for s in todo}, stop)
-        if todo and all(s.startswith("load:") for s in todo):
-            rows = [int(context.step_stats(f"load:{n}")["rows_loaded"]) for n in names]
-            context.catalog.versions.loaded(context.version().id, max(rows))
+        if group is loads:
+            _note_loaded(context, names)
+
+
+def _note_loaded(context: RunContext, names: Sequence[str]) -> None:
+    """The version is loaded in every target; a resumed run may have been killed just before it could say so."""
+    version = context.version()
+    if version.state is VersionState.LOADING:
+        rows = [int(context.step_stats(f"load:{n}")["rows_loaded"]) for n in names]
+        context.catalog.versions.loaded(version.id, max(rows))
 
 
 def _of(step: Callable[[RunContext, str], Stats], name: str) -> Callable[[RunContext], Stats]:
