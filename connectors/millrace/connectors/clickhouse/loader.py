@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from millrace.connectors.base import DirtyRow, Loaded
@@ -31,8 +32,9 @@ _ORIGIN_COLUMNS = 2
 class ClickHouseLoader:
     """Writes the rows of one version; see `millrace.connectors.base.Loader`.
 
-    Rows are collected until an insert is worth its while: `load` mostly confirms nothing, and then many batches at
-    once. A connection that breaks raises TransientError, and nothing of this attempt counts.
+    Rows are collected until an insert is worth its while; one insert is under way while the next one is collected.
+    `load` mostly confirms nothing, and then many batches at once. A connection that breaks raises TransientError, and
+    nothing of this attempt counts.
     """
 
     def __init__(
@@ -47,9 +49,13 @@ class ClickHouseLoader:
         self._made = False
         self._batches: list[pa.RecordBatch] = []
         self._rows = self._size = 0
+        self._sender: ThreadPoolExecutor | None = None
+        self._sent: Future[Loaded] | None = None
 
     def open(self) -> None:
         self._link = Link(self._endpoint)
+        self._sender = ThreadPoolExecutor(1, "clickhouse-insert")
+        self._sent = None
         self._own = self._place.attempt(uuid.uuid4().hex)
         self._made = False
         self._batches, self._rows, self._size = [], 0, 0
@@ -63,37 +69,44 @@ class ClickHouseLoader:
             self._rows += good.num_rows
             self._size += good.nbytes
         confirmed = self._flush() if self._rows >= INSERT_ROWS or self._size >= INSERT_BYTES else Loaded()
-        return Loaded(confirmed.rows, confirmed.size, (*dirty, *confirmed.dirty))
+        return _sum(Loaded(dirty=tuple(dirty)), confirmed)
 
     def finish(self) -> Loaded:
         """Write what is left, and make this attempt the one that counts, unless an earlier one does already."""
-        confirmed = self._flush()
+        confirmed = _sum(self._flush(), self._confirmed())
         if self._made:
             self._claim()
         return confirmed
 
     def close(self) -> None:
-        if self._link is None:
+        if self._link is None or self._sender is None:
             return
+        self._sender.shutdown()
         with contextlib.suppress(MillraceError):  # `seal` and `drop` remove it, too
             self._forget()
         self._link.close()
-        self._link = None
-
-    def __getstate__(self) -> Mapping[str, object]:
-        return {**self.__dict__, "_link": None}
+        self._link = self._sender = self._sent = None
 
     def _flush(self) -> Loaded:
+        """Begin to insert what has been collected; what the insert before it has confirmed."""
+        confirmed = self._confirmed()
         batches, self._batches, self._rows, self._size = self._batches, [], 0, 0
         if not batches:
-            return Loaded()
+            return confirmed
         if not self._made:
             base = self._place.sql(self._place.table)
             self._opened().command(self._doing, f"CREATE TABLE {self._place.sql(self._own)} AS {base}")
             self._made = True
         from millrace.connectors.clickhouse.encode import merged
 
-        return self._insert(merged(batches))
+        assert self._sender is not None
+        self._sent = self._sender.submit(lambda: self._insert(merged(batches)))
+        return confirmed
+
+    def _confirmed(self) -> Loaded:
+        """Wait for the insert that is under way."""
+        sent, self._sent = self._sent, None
+        return Loaded() if sent is None else sent.result()
 
     def _insert(self, batch: pa.RecordBatch) -> Loaded:
         """Insert a batch; when a row of it is refused, halves of it, until the bad rows stand alone."""
@@ -109,8 +122,7 @@ class ClickHouseLoader:
                 row: DirtyRow = dirty_row(batch, 0, str(refused), self._key)
                 return Loaded(dirty=(row,))
             half = batch.num_rows // 2
-            first, second = self._insert(batch.slice(0, half)), self._insert(batch.slice(half))
-            return Loaded(first.rows + second.rows, first.size + second.size, first.dirty + second.dirty)
+            return _sum(self._insert(batch.slice(0, half)), self._insert(batch.slice(half)))
         if written != batch.num_rows:
             raise TransientError(
                 f"{self._doing} in {self._endpoint}: {batch.num_rows:,} rows were sent, but {written:,} were written",
@@ -144,6 +156,10 @@ class ClickHouseLoader:
     def _opened(self) -> Link:
         assert self._link is not None, "open() comes first"
         return self._link
+
+
+def _sum(one: Loaded, other: Loaded) -> Loaded:
+    return Loaded(one.rows + other.rows, one.size + other.size, one.dirty + other.dirty)
 
 
 def _task() -> str:
