@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from millrace.catalog import Catalog, RunRecord, VersionRecord
-from millrace.cli.output import exits, results, show, table, to_json
+from millrace.cli.output import count_text, exits, results, show, table, to_json
 from millrace.cli.spec_commands import Json
 from millrace.cli.workspace import open_catalog
 from millrace.connectors.base import SqlResult
@@ -69,7 +69,7 @@ def dirty(
         }
 
         def person() -> None:
-            table(f"run {record.id}: {total:,} dirty records", ("rows", "step", "target", "reason"),
+            table(f"run {record.id}: {count_text(total, 'dirty record')}", ("rows", "step", "target", "reason"),
                   [(f"{r.rows:,}", r.step, r.target, r.reason) for r in reasons], right=("rows",))  # fmt: skip
             table("", ("#", "origin", "reason", "raw"),
                   [(r.id, r.origin, r.reason, _raw(r.raw)) for r in rows], right=("#",))  # fmt: skip
@@ -85,7 +85,10 @@ def get(
     from millrace.serving import connect
 
     with exits(), connect() as client:
-        row = client.kv(asset).get(*key)
+        try:
+            row = client.kv(asset).get(*key)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="KEY") from None
         if row is None:
             raise NotFound(f"{asset} has no row with the key {', '.join(key)}")
         print(json.dumps(row, default=to_json, ensure_ascii=False))
@@ -155,10 +158,14 @@ def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool) -> N
         table(
             "", names, [[_run_row(r).get(n) for n in names] for r in runs], right=("seconds", "read", "loaded", "dirty")
         )
+        last = runs[0].error if runs else None
+        if last is not None:
+            said = last.message.splitlines()[0] if checks else last.message
+            results.print(f"run {runs[0].id}: {last.kind}: {said}", markup=False, soft_wrap=True)
         if checks:
             table(f"checks of run {checks[0].run_id}", ("", "check", "observed", "expected"),
-                  [("✓" if c.result.passed else "✗", c.result.description, c.result.observed, c.result.expected)
-                   for c in checks])  # fmt: skip
+                  [("✓" if c.result.passed else "✗", c.result.description, _observed(c.result.observed),
+                    c.result.expected) for c in checks])  # fmt: skip
 
     show(data, as_json, person)
 
@@ -181,12 +188,13 @@ def _run(record: RunRecord) -> dict[str, Any]:
 def _run_row(record: RunRecord) -> dict[str, Any]:
     statistics = record.stats or {}
     targets = statistics.get("targets", {})
+    staged = "stage" in statistics.get("step_seconds", {})
     return {
         **_run(record),
         "seconds": f"{statistics['seconds']:.1f}" if statistics else None,
-        "read": f"{statistics['source']['rows_read']:,}" if statistics else None,
+        "read": f"{statistics['source']['rows_read']:,}" if staged else None,
         "loaded": ", ".join(f"{t['rows_loaded']:,}" for t in targets.values()) if targets else None,
-        "dirty": f"{statistics['rows_dirty']:,}" if statistics else None,
+        "dirty": f"{statistics['rows_dirty']:,}" if staged else None,
     }
 
 
@@ -201,6 +209,21 @@ def _version(record: VersionRecord) -> dict[str, Any]:
         "erased": _text(record.erased_at),
         "reason": record.reason.splitlines()[0] if record.reason else "",
     }
+
+
+def _observed(value: Any) -> str:
+    """What a check saw, for a person: a value, or how many rows of how many were not as expected."""
+    match value:
+        case {"rows": int(rows), "unexpected": int(unexpected)}:
+            return f"{unexpected:,} of {count_text(rows, 'row')}"
+        case bool():
+            return str(value).lower()
+        case int():
+            return f"{value:,}"
+        case None | str():
+            return value or ""
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _last_dirty_run(catalog: Catalog, asset: str) -> RunRecord:

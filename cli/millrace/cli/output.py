@@ -99,5 +99,10 @@ def size_text(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
+def count_text(number: int, noun: str) -> str:
+    """A number with its noun: "1 split", "2 splits"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def rate_text(rows: int, seconds: float) -> str:
     return f"{rows / seconds:,.0f}/s" if seconds > 0 else "—"

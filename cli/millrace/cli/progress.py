@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from millrace.cli.output import size_text
+from millrace.cli.output import count_text, size_text
 
 _LIVE_EVERY_S = 0.25
 _PLAIN_EVERY_S = 5.0
@@ -54,7 +54,7 @@ class ProgressDisplay:
         with self._lock:
             self._running.pop(step, None)
             self._counts.pop(step, None)
-        self._print(f"✓ {step:<18} {stats.get('seconds', 0.0):7.2f} s  {_summary(step, stats)}")
+        self._print(f"✓ {step:<18} {stats.get('seconds', 0.0):7.2f} s  {_summary(step, stats)}".rstrip())
 
     def note(self, text: str) -> None:
         self._print(f"· {text}")
@@ -87,7 +87,8 @@ def _summary(step: str, stats: Mapping[str, Any]) -> str:
     match kind:
         case "plan":
             rows = stats.get("estimated_rows")
-            return f"{stats['splits']} splits, " + (f"about {rows:,} rows" if rows is not None else "rows not known")
+            about = f"about {count_text(rows, 'row')}" if rows is not None else "rows not known"
+            return f"{count_text(stats['splits'], 'split')}, {about}"
         case "stage":
             return (
                 f"{stats['rows_read']:,} read, {stats['rows_filtered']:,} filtered, {stats['rows_dirty']:,} dirty, "
@@ -95,6 +96,8 @@ def _summary(step: str, stats: Mapping[str, Any]) -> str:
             )
         case "check":
             warned = f", {stats['warned']} warned" if stats["warned"] else ""
+            if not stats["checks"]:
+                return "the spec has no checks"
             return f"{stats['passed']} of {stats['checks']} passed{warned}"
         case "load":
             return f"{stats['rows_loaded']:,} rows, {size_text(stats['bytes_loaded'])}, {stats['rows_dirty']:,} dirty"

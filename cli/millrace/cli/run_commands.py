@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from millrace.cli.output import exits, messages, rate_text, results, show, size_text, table, tell
+from millrace.cli.output import count_text, exits, messages, rate_text, results, show, size_text, table, tell
 from millrace.cli.progress import ProgressDisplay
 from millrace.cli.spec_commands import Json, SpecFile
 from millrace.cli.workspace import find_spec, open_catalog, targets_of
@@ -130,47 +130,52 @@ def _show_report(report: Any, as_json: bool) -> None:
 
 
 def _print_statistics(data: Mapping[str, Any]) -> None:
+    """What the finished steps have done: a step that failed has no line."""
     statistics = data["statistics"]
-    source = statistics["source"]
-    rows = [
-        ("read", source["rows_read"], source["bytes_read"], source["seconds"], source["waited_s"], None, None),
-        ("staged", source["rows_staged"], source["bytes_staged"], source["seconds"], None, None, None),
-    ]
+    source, steps = statistics["source"], statistics["step_seconds"]
+    rows = []
+    if "stage" in steps:
+        rows += [
+            ("read", source["rows_read"], source["bytes_read"], source["seconds"], source["waited_s"], None,
+             source["rows_dirty"]),
+            ("staged", source["rows_staged"], source["bytes_staged"], source["seconds"], None, None, None),
+        ]  # fmt: skip
     for name, t in statistics["targets"].items():
         rows.append(
             (f"→ {name}", t["rows_loaded"], t["bytes_loaded"], t["seconds"], t["source_waited_s"], t["target_waited_s"],
              t["rows_dirty"])
         )  # fmt: skip
-    table(
-        f"run {data['run']} of {data['asset']}",
-        ("", "rows", "bytes", "seconds", "rows/s", "waited for source", "waited for target", "dirty"),
-        [
+    title = f"run {data['run']} of {data['asset']}"
+    if rows:
+        columns = ("", "rows", "bytes", "seconds", "rows/s", "waited for source", "waited for target", "dirty")
+        cells = [
             (name, f"{count:,}", size_text(size), f"{seconds:.2f}", rate_text(count, seconds), _seconds(source_s),
              _seconds(target_s), dirty)
             for name, count, size, seconds, source_s, target_s, dirty in rows
-        ],
-        right=("rows", "bytes", "seconds", "rows/s", "waited for source", "waited for target", "dirty"),
-    )  # fmt: skip
+        ]  # fmt: skip
+        table(title, columns, cells, right=columns[1:])
+    else:
+        results.print(title)
+    counts = f"{source['rows_filtered']:,} filtered, {statistics['rows_dirty']:,} dirty; " if rows else ""
     results.print(
-        f"{source['rows_filtered']:,} filtered, {statistics['rows_dirty']:,} dirty; "
-        f"{statistics['seconds']:.1f} s in all, of which Spark's start {statistics['session_seconds']:.1f} s"
+        f"{counts}{statistics['seconds']:.1f} s in all, of which Spark's start {statistics['session_seconds']:.1f} s"
     )
-    steps = " · ".join(f"{name} {seconds:.2f} s" for name, seconds in statistics["step_seconds"].items())
     if steps:
-        results.print(steps)
+        results.print(" · ".join(f"{name} {seconds:.2f} s" for name, seconds in steps.items()))
     if data["version"]:
         results.print(f"{data['asset']}: version {data['version']} is published")
 
 
 def _print_plan(spec: Spec, data: Mapping[str, Any]) -> None:
     source = data["source"]
-    about = [f"about {source['estimated_rows']:,} rows"] if source["estimated_rows"] is not None else []
+    about = [f"about {count_text(source['estimated_rows'], 'row')}"] if source["estimated_rows"] is not None else []
     if source["estimated_bytes"] is not None:
         about.append(size_text(source["estimated_bytes"]))
     results.print(f"{spec.asset}: read from {source['connector']}" + (f", {', '.join(about)}" if about else ""))
     for note in source["notes"]:
         results.print(f"  {note}", markup=False)
-    results.print(f"  {len(source['splits'])} splits over {data['channels']} channels:")
+    splits, channels = count_text(len(source["splits"]), "split"), count_text(data["channels"], "channel")
+    results.print(f"  {splits} over {channels}:")
     for split in source["splits"][:SHOWN_SPLITS]:
         results.print("    " + ", ".join(f"{k}={_short(v)}" for k, v in split.items()), markup=False)
     if len(source["splits"]) > SHOWN_SPLITS:
@@ -187,4 +192,4 @@ def _short(value: Any) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "—" if value is None else f"{value:.2f} s"
+    return "" if value is None else f"{value:.2f} s"
