@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: A part is written for each insert, and ClickHouse slows inserts down when a table has hundreds of parts.
 INSERT_ROWS = 250_000
-INSERT_BYTES = 64 << 20
+INSERT_BYTES = 32 << 20
 _ORIGIN_COLUMNS = 2
 
 
