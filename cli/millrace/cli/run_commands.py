@@ -13,6 +13,7 @@ from millrace.cli.spec_commands import Json, SpecFile
 from millrace.cli.workspace import find_spec, open_catalog, targets_of
 from millrace.spec import Spec, load_spec
 from millrace.spec.settings import Settings
+from millrace.spec.yaml_text import flow
 
 SHOWN_SPLITS = 8
 SHOWN_WIDTH = 60
@@ -77,7 +78,7 @@ def trial_run(path: SpecFile, as_json: Json = False) -> None:
         session = SessionHolder(settings, f"millrace test {spec.asset}", spec.limits.channels)
         with session, ProgressDisplay(messages) as display:
             report = trial(spec, settings, display, session)
-        _show_report(report, as_json)
+        _show_report(report, as_json, "has passed the test and is removed")
 
 
 def rollback(
@@ -109,10 +110,10 @@ def _run(spec: Spec, settings: Settings, wait: float, as_json: bool, connections
     request = runner.RunRequest(wait_s=wait, connections=connections)
     with session, open_catalog(settings) as catalog, ProgressDisplay(messages) as display:
         report = runner.run(spec, settings, catalog, session, request, display)
-    _show_report(report, as_json)
+    _show_report(report, as_json, "is published")
 
 
-def _show_report(report: Any, as_json: bool) -> None:
+def _show_report(report: Any, as_json: bool, became: str) -> None:
     error = report.error
     data = {
         "run": report.run_id,
@@ -123,13 +124,13 @@ def _show_report(report: Any, as_json: bool) -> None:
         else {"kind": type(error).__name__, "message": error.message, "hint": error.hint},
         "statistics": report.statistics.to_json(),
     }
-    show(data, as_json, lambda: _print_statistics(data))
+    show(data, as_json, lambda: _print_statistics(data, became))
     if error is not None:
         tell(error)
         raise typer.Exit(error.exit_code)
 
 
-def _print_statistics(data: Mapping[str, Any]) -> None:
+def _print_statistics(data: Mapping[str, Any], became: str) -> None:
     """What the finished steps have done: a step that failed has no line."""
     statistics = data["statistics"]
     source, steps = statistics["source"], statistics["step_seconds"]
@@ -163,7 +164,7 @@ def _print_statistics(data: Mapping[str, Any]) -> None:
     if steps:
         results.print(" · ".join(f"{name} {seconds:.2f} s" for name, seconds in steps.items()))
     if data["version"]:
-        results.print(f"{data['asset']}: version {data['version']} is published")
+        results.print(f"{data['asset']}: version {data['version']} {became}")
 
 
 def _print_plan(spec: Spec, data: Mapping[str, Any]) -> None:
@@ -187,7 +188,7 @@ def _print_plan(spec: Spec, data: Mapping[str, Any]) -> None:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value) if isinstance(value, bytes) else str(value)
+    text = repr(value) if isinstance(value, bytes) else flow(value) if isinstance(value, list | dict) else str(value)
     return text if len(text) <= SHOWN_WIDTH else text[: SHOWN_WIDTH - 1] + "…"
 
 
