@@ -32,6 +32,7 @@ _ALWAYS: Mapping[str, str] = {
     "spark.sql.ansi.enabled": "true",
     "spark.scheduler.mode": "FAIR",  # targets are loaded side by side
     "spark.sql.session.timeZone": "UTC",
+    "spark.python.sql.dataFrameDebugging.enabled": "false",  # six calls to the JVM for each expression that is written
     "spark.sql.execution.arrow.maxRecordsPerBatch": "32768",
     "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),  # rows of megabytes must not fill a worker
     "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false",  # hangs over Parquet in 4.2.0: SPARK-58241
