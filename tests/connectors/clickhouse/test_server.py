@@ -344,6 +344,7 @@ def test_it_stops_when_asked_even_while_a_query_runs(number: signal.Signals) -> 
         ask(server, "create table t engine = MergeTree order by number as select number from numbers(1000)")
         process = server._process
         assert process is not None
+        ask(server, "select 1", session_id="idle")
         endless = threading.Thread(target=_ask_in_vain, args=(server, "select sum(number) from system.numbers"))
         endless.start()
         wait_until(lambda: _running(server) == 1, "the query to run")

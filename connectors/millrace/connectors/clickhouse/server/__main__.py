@@ -34,10 +34,9 @@ class Server(ThreadingHTTPServer):
 
 def serve(path: Path, host: str, port: int, password: str) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean stop, 1 when a statement had to be abandoned."""
-    stop = threading.Event()
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # in every thread from here on: this one waits for them
     engine = Engine(path)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     sessions = Sessions(engine)
     service = Service(sessions, engine.path, engine.version, engine.timezone, password)
     if ":" in host:
@@ -45,10 +44,13 @@ def serve(path: Path, host: str, port: int, password: str) -> int:
     with Server((host, port), partial(Handler, service)) as server:
         threading.Thread(target=server.serve_forever, name="accept", daemon=True).start()
         print(f"ClickHouse {engine.version} (chdb) on http://{host}:{server.server_port}, data in {path}", flush=True)
-        stop.wait()
+        signal.sigwait(ends)
         server.shutdown()
+    if not engine.drain(_STOP_GRACE_S):
+        return 1
     sessions.close()
-    return 0 if engine.stop(_STOP_GRACE_S) else 1
+    engine.close()
+    return 0
 
 
 def main() -> None:

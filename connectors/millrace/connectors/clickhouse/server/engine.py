@@ -95,19 +95,22 @@ class Engine:
         self.version, self.timezone = about.strip().split("\t")
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """A connection of one's own. Raises EngineError (ABORTED) once the engine is being stopped."""
+    def statement(self) -> Iterator[None]:
+        """While a statement runs. Raises EngineError (ABORTED) once the engine is being stopped."""
         with self._changed:
             if self._stopping:
                 raise EngineError.make(_ABORTED, "ABORTED", "The server is shutting down")
             self._running += 1
         try:
-            with contextlib.closing(Connection(self, self._open(self.path))) as found:
-                yield found
+            yield
         finally:
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
+
+    def open(self) -> Connection:
+        """A connection of one's own, to be closed."""
+        return Connection(self, self._open(self.path))
 
     def kill(self, condition: str) -> None:
         """Cancel the running statements that `condition`, over the columns of system.processes, picks."""
@@ -115,8 +118,8 @@ class Engine:
         with contextlib.closing(link), contextlib.suppress(RuntimeError):  # it may have ended by itself
             link.query(f"KILL QUERY WHERE {condition} ASYNC")
 
-    def stop(self, grace_s: float) -> bool:
-        """Let what runs end within `grace_s`, cancel the rest, and close; False when something still hangs."""
+    def drain(self, grace_s: float) -> bool:
+        """Let what runs end within `grace_s`, and cancel the rest; False when something still hangs then."""
         with self._changed:
             self._stopping = True
             ended = self._changed.wait_for(lambda: not self._running, grace_s)
@@ -124,10 +127,12 @@ class Engine:
             self.kill("1")
             with self._changed:
                 ended = self._changed.wait_for(lambda: not self._running, grace_s)
-        if ended:
-            self._keeper.close()
-            self._lock_file.close()
         return ended
+
+    def close(self) -> None:
+        """Close the path; every connection must be closed before."""
+        self._keeper.close()
+        self._lock_file.close()
 
 
 class Connection:

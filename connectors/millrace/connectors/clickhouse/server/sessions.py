@@ -18,7 +18,6 @@ _LONGEST_WAIT_S = 1.0
 @dataclass
 class _Session:
     connection: Connection
-    held: contextlib.ExitStack
     database: str = DATABASE
     settings: dict[str, str] = field(default_factory=dict)
     expires_at: float = 0.0
@@ -40,21 +39,14 @@ class Sessions:
 
         Raises EngineError when the session runs another statement now, or when there is none and `check` is set.
         """
-        if not session_id:
-            with self._engine.connection() as connection:
+        with self._engine.statement():
+            if session_id:
+                with self._session(scope, session_id, timeout_s=timeout_s, check=check) as connection:
+                    yield connection
+                return
+            with contextlib.closing(self._engine.open()) as connection:
                 connection.enter(replace(scope, database=scope.database or DATABASE))
                 yield connection
-            return
-        session = self._take(session_id, check=check)
-        try:
-            session.connection.enter(replace(scope, database=scope.database or session.database))
-            try:
-                yield session.connection
-            finally:
-                session.connection.reset(scope.settings, session.settings)
-        finally:
-            session.expires_at = time.monotonic() + timeout_s
-            session.busy.release()
 
     def remember(self, session_id: str, first: str, scope: Scope) -> None:
         """After a USE or SET in a session (`first` is its first word): it holds for the requests that follow."""
@@ -72,6 +64,19 @@ class Sessions:
         with self._lock:
             for name in [session_id] if session_id else list(self._sessions):
                 self._end(name)
+
+    @contextlib.contextmanager
+    def _session(self, scope: Scope, session_id: str, *, timeout_s: float, check: bool) -> Iterator[Connection]:
+        session = self._take(session_id, check=check)
+        try:
+            session.connection.enter(replace(scope, database=scope.database or session.database))
+            try:
+                yield session.connection
+            finally:
+                session.connection.reset(scope.settings, session.settings)
+        finally:
+            session.expires_at = time.monotonic() + timeout_s
+            session.busy.release()
 
     def _take(self, session_id: str, *, check: bool) -> _Session:
         """The session, for this request alone. Its last answer may be out while it still puts its settings back."""
@@ -91,8 +96,7 @@ class Sessions:
             if session is None:
                 if check:
                     raise EngineError.make(_SESSION_NOT_FOUND, "SESSION_NOT_FOUND", "Session not found")
-                held = contextlib.ExitStack()
-                session = _Session(held.enter_context(self._engine.connection()), held)
+                session = _Session(self._engine.open())
                 session.expires_at = time.monotonic() + _SWEEP_EVERY_S
                 self._sessions[session_id] = session
             return session
@@ -110,5 +114,5 @@ class Sessions:
         session = self._sessions.get(session_id)
         if session is not None and session.busy.acquire(blocking=False):
             del self._sessions[session_id]
-            session.held.close()
+            session.connection.close()
             session.busy.release()
