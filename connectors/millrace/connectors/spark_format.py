@@ -6,9 +6,10 @@
     frame.write.format("millrace_redis").options(**options).mode("append").save()
 
 Options are those of the target in a spec, with lists and maps as JSON, plus `asset` (required), `version` (made from
-the clock by default) and `publish` (default true: the version becomes current when every task has committed). What is
-written is a version of its own; nothing of it is visible before the publish, and an aborted write leaves readers
-alone.
+the clock by default) and `publish` (default true: the version becomes current when every task has committed). Spark's
+workers must be able to resolve the connection's name; `url` gives the URL itself in its place, for a store without a
+password, because options are not secret. What is written is a version of its own; nothing of it is visible before the
+publish, and an aborted write leaves readers alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pyspark.sql.types import StructType
 from millrace.connectors.base import DirtyRow, Field, Loader, Target, Version
 from millrace.connectors.channel import run_channel
 from millrace.errors import ConfigError, DirtyLimitExceeded
-from millrace.spec.connection import resolve
+from millrace.spec.connection import Connection, parse_url, resolve
 from millrace.spec.connector import Connector, connectors, implementation
 from millrace.spec.types import column
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from pyarrow import RecordBatch
     from pyspark.sql import SparkSession
 
-_OWN_OPTIONS = ("asset", "version", "publish", "path")
+_URL = "url"
+_OWN_OPTIONS = ("asset", "version", "publish", "path", _URL)
 
 
 def register(spark: SparkSession) -> tuple[str, ...]:
@@ -87,9 +89,12 @@ def _refuse(row: DirtyRow) -> None:
 class VersionWriter(DataSourceArrowWriter):
     """Writes one version into one target: prepared on the driver, loaded in tasks, published on commit."""
 
-    def __init__(self, connector: Connector, settings: Mapping[str, Any], version: Version, publish: bool) -> None:
+    def __init__(
+        self, connector: Connector, settings: Mapping[str, Any], version: Version, publish: bool, url: str = ""
+    ) -> None:
         self._connector = connector
         self._settings = settings
+        self._url = url
         self._version = version
         self._publish = publish
         target = self._target()
@@ -115,7 +120,10 @@ class VersionWriter(DataSourceArrowWriter):
         )
         version = Version(asset, options.get("version") or f"w{time.time_ns() // 1_000_000:x}", fields)
         settings = {name: _value(text) for name, text in options.items() if name not in _OWN_OPTIONS}
-        return cls(connector, settings, version, options.get("publish", "true").lower() == "true")
+        url = options.get(_URL, "")
+        if url:
+            settings["connection"] = _URL
+        return cls(connector, settings, version, options.get("publish", "true").lower() == "true", url)
 
     def write(self, iterator: Iterator[RecordBatch]) -> WriterCommitMessage:  # type: ignore[override]  # as pyspark's own
         totals = run_channel(iterator, self._loader, _StrictGate())
@@ -143,8 +151,13 @@ class VersionWriter(DataSourceArrowWriter):
             raise ConfigError(f"{self._connector.name} is not a target", hint="see `millrace connectors`")
         options = role.options.model_validate(self._settings)
         made = implementation(role.implementation, f"the target '{self._connector.name}'")
-        target: Target = made(options, resolve(str(self._settings.get("connection", ""))))
+        target: Target = made(options, self._connection())
         return target
+
+    def _connection(self) -> Connection:
+        if self._url:
+            return parse_url(_URL, self._url, "the option 'url'")
+        return resolve(str(self._settings["connection"]))
 
 
 def _value(text: str) -> Any:
