@@ -11,6 +11,7 @@ import importlib
 import os
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -135,8 +136,10 @@ def spark_session(settings: Settings, app_name: str = "millrace", channels: int 
 
     threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()  # while the JVM starts
     conf = configuration(settings, channels)
-    if settings.spark_master.startswith("local") and SparkContext._gateway is None:
-        _start_jvm(conf)
+    if settings.spark_master.startswith("local"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the python3 of the PATH, which may lack millrace
+        if SparkContext._gateway is None:
+            _start_jvm(conf)
     builder = SparkSession.builder.appName(app_name)
     for name, value in conf.items():
         builder = builder.config(name, value)
