@@ -69,7 +69,7 @@ def run(
 
 
 def trial_run(path: SpecFile, as_json: Json = False) -> None:
-    """Run a spec against its own `test` connections, from source to lookup, then take it all down again."""
+    """Run a whole spec against its own `test` connections, then take away all that it wrote."""
     from millrace.jobs.session import SessionHolder
     from millrace.jobs.trial import trial
 
