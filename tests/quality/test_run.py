@@ -239,6 +239,7 @@ def test_a_column_may_have_any_name(staged: Staged, name: str) -> None:
 def test_a_column_inside_a_struct_can_be_checked(staged: Staged) -> None:
     frame = staged("", query="select named_struct('city', if(id = 1, null, 'x')) as address from range(3)")
     assert result(frame, NotNull(("address.city",))).unexpected_count == 1
+    assert result(frame, Unique(("address.city",))).unexpected_count == 2
     assert "no column 'address.town'" in str(result(frame, NotNull(("address.town",))).error)
 
 
