@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _CACHE = Path(__file__).resolve().parent.parent / ".cache"
+_EXIT_TIMEOUT_S = 60.0
 _LEFTOVERS = pytest.StashKey[list[str]]()
 
 os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -39,6 +41,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     session.config.stash[_LEFTOVERS] = end_leftovers()
     if session.config.stash[_LEFTOVERS]:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure() -> None:
+    """When a thread that a test has left keeps this process from ending: say where it stands, and end with code 1."""
+    faulthandler.dump_traceback_later(_EXIT_TIMEOUT_S, exit=True, file=sys.__stderr__)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
