@@ -45,7 +45,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_unconfigure() -> None:
     """When a thread that a test has left keeps this process from ending: say where it stands, and end with code 1."""
-    faulthandler.dump_traceback_later(_EXIT_TIMEOUT_S, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(_EXIT_TIMEOUT_S, exit=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
