@@ -25,7 +25,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from millrace.spec.connection import Connection
-from millrace.spec.connector import Options
+from millrace.spec.connector import Mode, Options
 from millrace.spec.types import Column
 
 if TYPE_CHECKING:
@@ -136,15 +136,33 @@ class Field:
 
 @dataclass(frozen=True)
 class Version:
-    """One immutable version of an asset, as a store needs to know it."""
+    """One immutable version of an asset, as a store needs to know it.
+
+    `rows_id` is the id under which the store keeps the rows. A version of `replace`, and the first of `merge` and
+    `append`, has rows of its own (`rows_id == id`); the ones that follow change the rows of that first one, and all
+    of such a line share its `rows_id`.
+    """
 
     asset: str
     id: str
     fields: tuple[Field, ...]
+    mode: Mode = Mode.REPLACE
+    rows_id: str = ""  # its own id when empty
+    window: Window = field(default_factory=Window)  # of `append`: the interval that this version overwrites
+    deletes: str | None = None  # of `merge`: a boolean column, not among the fields; true: the row's key goes away
+
+    def __post_init__(self) -> None:
+        if not self.rows_id:
+            object.__setattr__(self, "rows_id", self.id)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         return tuple(f.column for f in self.fields)
+
+    @property
+    def own_rows(self) -> bool:
+        """Whether this version began its line: its rows may be removed with it while no other one shares them."""
+        return self.rows_id == self.id
 
 
 @dataclass(frozen=True)
@@ -242,6 +260,13 @@ class Target(ABC):
     def drop(self, version: Version) -> None:
         """Remove what the eraser does not. Never the current version: raises TargetError then."""
 
+    def forget(self, version: Version) -> None:
+        """Remove what belongs to this version alone (its manifest, a table beside), and no row that others share.
+
+        Called in place of `eraser` and `drop` for a version of `merge` or `append` whose rows other versions share.
+        Unknown versions are no error.
+        """
+
     def unpublish(self, asset: str) -> None:
         """Take away the pointer of an asset that has no version left (end of a test, removal of an asset)."""
         raise NotImplementedError
@@ -275,6 +300,18 @@ class KeyReader(Protocol):
         """The id of the version that answers now. Raises NotFound when there is none."""
 
     async def close(self) -> None: ...
+
+
+class OrderedReader(Protocol):
+    """What a `KeyReader` of a store with ordered keys can do besides; lookups `range` and `prefix` in its role."""
+
+    async def floor(self, key: Any) -> Mapping[str, Any] | None:
+        """The row with the greatest key that is not above this one; of a composite key, with all parts but the last
+        equal. The serving side then compares the row's own end: this is the first half of a range lookup."""
+
+    async def scan(self, prefix: Sequence[Any], limit: int, after: Any = None) -> Sequence[Mapping[str, Any]]:
+        """At most `limit` rows in the order of their keys, whose first key columns equal `prefix`, beyond the key
+        `after`, all from one version."""
 
 
 class SqlResult(Protocol):
