@@ -74,9 +74,9 @@ def test_hset_leaves_nulls_out(keys: list[bytes], ttl: int | None, clear: bool, 
 @given(KEYS, st.integers(1, 12))
 def test_keys_are_unlinked_and_looked_for_in_groups(keys: list[bytes], size: int) -> None:
     groups = [keys[start : start + size] for start in range(0, len(keys), size)]
-    for make, name in ((resp.unlink_commands, b"UNLINK"), (resp.exists_commands, b"EXISTS")):
-        commands = make(pa.array(keys), size)
-        assert parsed(commands) == [[name, *group] for group in groups]
+    for name in ("UNLINK", "EXISTS"):
+        commands = resp.many_keys(name, pa.array(keys), size)
+        assert parsed(commands) == [[name.encode(), *group] for group in groups]
         assert commands.replies == len(groups)
 
 
@@ -108,7 +108,7 @@ def test_no_rows_are_no_commands() -> None:
     for commands in (
         resp.set_commands(none, none),
         resp.hset_commands(none, ["a"], [none]),
-        resp.unlink_commands(none),
+        resp.many_keys("UNLINK", none),
         resp.commands([b"GET", pa.chunked_array([], pa.binary())]),
     ):
         assert (bytes(commands.data), commands.replies, len(commands.rows)) == (b"", 0, 0)
@@ -130,8 +130,8 @@ def test_one_value_of_10_mb_among_65_thousand_rows() -> None:
         (lambda: resp.set_commands(pa.array(["a"]), pa.array(["b", "c"])), r"\[1, 2\] rows"),
         (lambda: resp.set_commands(pa.array(["a"]), pa.array(["b"]), 0), "at least 1 ms"),
         (lambda: resp.set_commands(pa.array([1]), pa.array(["b"])), "expected a binary or string column"),
-        (lambda: resp.exists_commands(pa.array(["a"]), 0), "at least 1"),
-        (lambda: resp.exists_commands(pa.array(["a"]), 2).row_of(0), "no single row"),
+        (lambda: resp.many_keys("EXISTS", pa.array(["a"]), 0), "at least 1"),
+        (lambda: resp.many_keys("EXISTS", pa.array(["a"]), 2).row_of(0), "no single row"),
     ],
 )
 def test_what_can_not_be_sent_is_refused(make: Any, message: str) -> None:
@@ -147,14 +147,14 @@ def test_a_real_server_takes_the_commands_and_its_errors_point_at_the_rows(redis
 
     assert answers(redis_server, resp.set_commands(keys, values)).failures == []
     taken = pa.array([row for row in range(rows) if row not in broken])
-    assert answers(redis_server, resp.unlink_commands(keys.take(taken), 100)).total == len(taken)
+    assert answers(redis_server, resp.many_keys("UNLINK", keys.take(taken), 100)).total == len(taken)
     commands = resp.hset_commands(keys, ["n", "m"], [values, pa.nulls(rows)], 60_000)
     replies = answers(redis_server, commands)
 
     assert replies.count == commands.replies == 2 * rows
     assert [commands.row_of(failure.index) for failure in replies.failures] == broken
     assert all(failure.text.startswith("WRONGTYPE") for failure in replies.failures)
-    assert answers(redis_server, resp.exists_commands(keys, 7)).total == rows
+    assert answers(redis_server, resp.many_keys("EXISTS", keys, 7)).total == rows
     with redis_server.client() as client:
         assert client.hgetall("k4998") == {b"n": b"4998"}
         assert 0 < int(client.pttl("k4998")) <= 60_000

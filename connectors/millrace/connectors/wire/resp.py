@@ -95,14 +95,26 @@ def hset_commands(
     return Commands(builder.build(), rows * replies_per_row, replies_per_row)
 
 
-def unlink_commands(keys: Column, per_command: int = 512) -> Commands:
-    """`UNLINK key …`, up to `per_command` keys each; on a cluster all keys of a command must share a slot."""
-    return _many_keys(b"UNLINK", keys, per_command)
+def many_keys(name: str, keys: Column, per_command: int = 512) -> Commands:
+    """`NAME key …`, such as EXISTS or UNLINK, with up to `per_command` keys each.
 
-
-def exists_commands(keys: Column, per_command: int = 512) -> Commands:
-    """`EXISTS key …`, up to `per_command` keys each; on a cluster all keys of a command must share a slot."""
-    return _many_keys(b"EXISTS", keys, per_command)
+    On a cluster all keys of a command must share a slot. Raises ValueError for nulls, or fewer than one per command.
+    """
+    if per_command < 1:
+        raise ValueError(f"per_command is {per_command}, expected at least 1")
+    key = binary_cells(keys)
+    _no_nulls(key)
+    rows, rest = len(key), len(key) % per_command
+    index = np.arange(rows)
+    starts = index % per_command == 0
+    builder = RowBuilder(rows)
+    full = starts & (index < rows - rest)
+    builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + per_command, len(name), name.encode()), full)
+    builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + rest, len(name), name.encode()), starts & ~full)
+    builder.head(_BulkHead(b""), key.lengths)
+    builder.cells(key)
+    builder.constant(b"\r\n")
+    return Commands(builder.build(), -(-rows // per_command), 1 if per_command == 1 else 0)
 
 
 @dataclass(frozen=True)
@@ -140,24 +152,6 @@ def _key_command(builder: RowBuilder, name: bytes, key: Cells, more: Sequence[by
     builder.head(_BulkHead(b"\r\n"), key.lengths)
     builder.cells(key)
     builder.constant(b"".join(b"\r\n$%d\r\n%s" % (len(argument), argument) for argument in more) + b"\r\n")
-
-
-def _many_keys(name: bytes, keys: Column, per_command: int) -> Commands:
-    if per_command < 1:
-        raise ValueError(f"per_command is {per_command}, expected at least 1")
-    key = binary_cells(keys)
-    _no_nulls(key)
-    rows, rest = len(key), len(key) % per_command
-    index = np.arange(rows)
-    starts = index % per_command == 0
-    builder = RowBuilder(rows)
-    full = starts & (index < rows - rest)
-    builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + per_command, len(name), name), full)
-    builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + rest, len(name), name), starts & ~full)
-    builder.head(_BulkHead(b""), key.lengths)
-    builder.cells(key)
-    builder.constant(b"\r\n")
-    return Commands(builder.build(), -(-rows // per_command), 1 if per_command == 1 else 0)
 
 
 def _expiry(word: bytes, ttl_ms: int | None) -> list[bytes]:
