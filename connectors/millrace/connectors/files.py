@@ -60,7 +60,7 @@ def list_files(
     for pattern in patterns:
         files = list(_local_files(pattern) if is_local(pattern) else _hadoop_files(pattern, spark()))
         if not files and not allow_empty:
-            raise SourceError(f"listing log files: no file matches {pattern}", hint=_what_there_is(pattern))
+            raise SourceError(f"listing files: no file matches {pattern}", hint=_what_there_is(pattern))
         found.update((file.path, file) for file in files)
     return tuple(found[path] for path in sorted(found))
 
@@ -86,6 +86,29 @@ def hadoop_file(path: str, spark: SparkSession) -> FileInfo:
     """What a file is now, through Hadoop. Raises SourceError when it can't be looked at."""
     with_path = _HadoopPath(path, spark)
     return with_path.info(with_path.call("looking at", lambda: with_path.fs().getFileStatus(with_path.path)))
+
+
+class HadoopReader:
+    """Reads parts of files in the driver's JVM."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    def read(self, path: str, start: int, size: int) -> bytes:
+        """At most so many bytes from a position on. Raises SourceError when the file can't be read."""
+        if size <= 0:
+            return b""
+        place = _HadoopPath(path, self._spark)
+        data: bytes = place.call("reading", partial(self._read, place, start, size))
+        return data
+
+    def _read(self, place: _HadoopPath, start: int, size: int) -> bytes:
+        stream = place.fs().open(place.path)
+        try:
+            stream.seek(start)
+            return bytes(stream.readNBytes(size))
+        finally:
+            stream.close()
 
 
 def _local_files(pattern: str) -> Iterator[FileInfo]:

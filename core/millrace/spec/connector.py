@@ -45,6 +45,10 @@ class Options(BaseModel):
         """
         return None
 
+    def reads_changes_by(self) -> str | None:
+        """The option that makes this source read only what is new since the last publish; None when it reads all."""
+        return None
+
     def referenced_columns(self) -> Mapping[str, Sequence[str]]:
         """Columns that these options refer to, by the option's name, e.g. `{"key": ["id"]}` of a target."""
         return {}

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from millrace.spec import columns as flow
-from millrace.spec.connector import connectors
+from millrace.spec.connector import Mode, connectors
 from millrace.spec.diagnostics import Path, Problem, did_you_mean
 from millrace.spec.shape.apis import ApiEntry, KvApi, SqlApi, UnionApi
 from millrace.spec.shape.checks import CheckEntry
@@ -23,6 +23,7 @@ class Sections:
     """The parts that refer to each other; None stands for an entry that is wrong in itself, at its index."""
 
     asset: str | None
+    mode: str
     schedule: ScheduleSection | None
     source: SourceEntry | None
     transform: tuple[StepEntry | None, ...]
@@ -42,6 +43,7 @@ class Sections:
         asset = data.get("asset")
         return cls(
             asset=asset if isinstance(asset, str) else None,
+            mode=str(data.get("mode", Mode.REPLACE)),
             schedule=_valid(ScheduleSection, data.get("schedule")),
             source=_entry(source_shape, data.get("source"), ("source",), problems),
             transform=_entries(StepEntry, data, "transform", problems),
@@ -82,6 +84,7 @@ def rule_problems(sections: Sections) -> list[Problem]:
         *_api_names(sections),
         *_api_targets(sections),
         *_schedule(sections),
+        *_changes_only(sections),
         *_test_connections(sections),
         *problems,
         *_final_columns(sections, columns),
@@ -145,6 +148,16 @@ def _schedule(sections: Sections) -> Iterator[Problem]:
     for index, name in enumerate(after):
         if name == sections.asset:
             yield Problem(("schedule", "after", index), f"'{name}' can't run after itself")
+
+
+def _changes_only(sections: Sections) -> Iterator[Problem]:
+    source = sections.source
+    option = source.options.reads_changes_by() if source is not None else None
+    if source is not None and option and sections.mode == Mode.REPLACE:
+        message = (
+            "only what is new is read, so 'mode: replace' would drop all older rows: set 'mode: merge' or 'append'"
+        )
+        yield Problem(("source", source.one, option), message, on_key=True)
 
 
 def _test_connections(sections: Sections) -> Iterator[Problem]:

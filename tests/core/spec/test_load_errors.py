@@ -288,3 +288,12 @@ def test_a_damaged_spec_never_crashes_the_loader(data: st.DataObject) -> None:
     for diagnostic in diagnostics(DESIGN[:start] + piece + DESIGN[start + length :]):
         assert 1 <= diagnostic.line <= lines
         assert 1 <= diagnostic.column <= len(diagnostic.source_line) + 1
+
+
+def test_a_source_of_changes_cannot_replace() -> None:
+    log = "source:\n  log: {path: /logs/*.log, read: new}\n"
+    spec = f"version: 1\nasset: plays\n{log}targets:\n  - redis: {{connection: r, key: '{{host}}'}}\n"
+    assert errors(spec) == [
+        "4:28: only what is new is read, so 'mode: replace' would drop all older rows: set 'mode: merge' or 'append'"
+    ]
+    assert not errors(spec + "mode: merge\n")

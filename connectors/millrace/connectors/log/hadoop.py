@@ -6,7 +6,8 @@ split's start. It holds a whole line in memory, whatever `max_line_bytes` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -14,12 +15,16 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 
+from millrace.connectors.files import FileInfo, hadoop_file
 from millrace.connectors.log.arrays import ArrowArray
 from millrace.connectors.log.lines import Place, RawLines, lines_of_rows
+from millrace.connectors.log.local import check_unchanged, compression_of
+from millrace.connectors.log.options import Compression
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+_NO_LIMIT = 1 << 60
 _GLOB_CHARACTERS = str.maketrans({c: f"\\{c}" for c in "\\*?[]{}"})
 
 
@@ -30,6 +35,54 @@ def text_frame(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
     return lines.selectExpr(
         "cast(value as binary) as line", "_metadata.file_path as path", "_metadata.file_block_start as split_start"
     )
+
+
+Parts = Mapping[str, tuple[int, int]]
+"""Bytes of text `[start, end)` of the files that aren't read whole."""
+
+
+def partly_read(files: Sequence[FileInfo], parts: Sequence[tuple[int, int]], declared: Compression) -> Parts:
+    """The files whose planned part is not all of their text."""
+    found: dict[str, tuple[int, int]] = {}
+    for file, (start, end) in zip(files, parts, strict=True):
+        compressed = compression_of(file.path, declared) is not Compression.NONE
+        if start or (end < file.size and not compressed):
+            found[file.path] = (start, _NO_LIMIT if compressed else end)
+    return found
+
+
+def planned_lines(spark: SparkSession, files: Sequence[FileInfo], parts: Parts) -> DataFrame:
+    """The lines of the planned files; those read in part come whole, each in one split, so that bytes can be counted.
+
+    Raises SourceError when a file has changed, or otherwise than by growing where only a part of it is read.
+    """
+    for file in files:
+        grows = parts.get(file.path, (0, _NO_LIMIT))[1] != _NO_LIMIT
+        check_unchanged(file, hadoop_file(file.path, spark), Compression.NONE if grows else Compression.AUTO)
+    whole = [file.path for file in files if file.path not in parts]
+    frames = [text_frame(spark, whole)] if whole else []
+    if parts:
+        frames.append(text_frame(_unsplit(spark), list(parts)))
+    return reduce(lambda one, other: one.unionAll(other), frames)
+
+
+def _unsplit(spark: SparkSession) -> SparkSession:
+    """A session beside this one that reads each file in one task."""
+    session = spark.newSession()
+    session.conf.set("spark.sql.files.maxPartitionBytes", str(_NO_LIMIT))
+    session.conf.set("spark.sql.files.openCostInBytes", str(_NO_LIMIT))
+    return session
+
+
+def only_parts(lines: Iterable[RawLines], parts: Parts) -> Iterator[RawLines]:
+    """Of files that were read in one split only the lines between the bytes of their part."""
+    for block in lines:
+        start, end = parts.get(block.place.path, (0, _NO_LIMIT))
+        inside = np.flatnonzero((block.offsets >= start) & (block.offsets < end))
+        if len(inside) == len(block.offsets):
+            yield block
+        elif len(inside):
+            yield block.keep(inside, ())
 
 
 def first_line(spark: SparkSession, path: str) -> bytes:

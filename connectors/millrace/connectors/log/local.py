@@ -21,14 +21,21 @@ _SCAN_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of one file: the lines that start in `[start, end)` bytes. A compressed file is one piece."""
+    """A part of one file: the lines that start in `[start, end)` bytes.
+
+    A compressed file is one piece, from byte `start` of its text on. `limit` is where the planned text ends; None: at
+    the file's planned size, or before a last line that was still being written then.
+    """
 
     file: FileInfo
     start: int
     end: int
+    limit: int | None = None
 
 
-class _Readable(Protocol):
+class Readable(Protocol):
+    """Bytes from where it stands; none at its end."""
+
     def read(self, size: int, /) -> bytes: ...
 
 
@@ -42,15 +49,17 @@ def read_lines(piece: Piece, compression: Compression, max_line_bytes: int) -> I
         with open(path, "rb", buffering=0) as file:
             grown = check_unchanged(piece.file, local_file(path), compression)
             if compression is Compression.NONE:
-                limit = _end_of_text(file, piece.file, grown=grown)
+                limit = _end_of_text(file, piece.file, grown=grown) if piece.limit is None else piece.limit
                 start, end = _line_start(file, piece.start, limit), _line_start(file, piece.end, limit)
                 file.seek(start)
                 place = Place(path, start, 1 if start == 0 else None)
                 yield from _lines(_Part(file, end - start, path), place, max_line_bytes)
             else:
-                yield from _lines(_Decompressed(file, path, compression), Place(path, 0, 1), max_line_bytes)
+                text = decompressed(file, path, compression)
+                skip(text, piece.start)
+                yield from _lines(text, Place(path, piece.start, None if piece.start else 1), max_line_bytes)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 @dataclass(frozen=True)
@@ -70,13 +79,13 @@ def sample_text(file: FileInfo, compression: Compression) -> TextSample:
     """The first block of a file. Raises SourceError when it can't be read or decompressed."""
     try:
         with open(file.path, "rb", buffering=0) as opened:
-            source: _Readable = opened
+            source: Readable = opened
             if compression is not Compression.NONE:
-                source = _Decompressed(opened, file.path, compression)
+                source = decompressed(opened, file.path, compression)
             text = source.read(BLOCK_BYTES)
             return TextSample(text, len(text) / max(opened.tell(), 1))
     except OSError as error:
-        raise _unreadable(file.path, error) from error
+        raise unreadable(file.path, error) from error
 
 
 def check_unchanged(planned: FileInfo, now: FileInfo, compression: Compression) -> bool:
@@ -97,7 +106,20 @@ def check_unchanged(planned: FileInfo, now: FileInfo, compression: Compression) 
     )
 
 
-def _unreadable(path: str, error: OSError) -> SourceError:
+def decompressed(file: io.FileIO, path: str, compression: Compression) -> Readable:
+    """The text of an open compressed file."""
+    return _Decompressed(file, path, compression)
+
+
+def skip(source: Readable, size: int) -> bool:
+    """Go forward by so many bytes; whether there were as many."""
+    while size and (skipped := source.read(min(size, BLOCK_BYTES))):
+        size -= len(skipped)
+    return not size
+
+
+def unreadable(path: str, error: OSError) -> SourceError:
+    """Our error for a file that can't be opened or read."""
     return SourceError(
         f"reading {path}: {error.strerror or error}", hint="see whether the file is there and may be read"
     )
@@ -172,7 +194,7 @@ class _Decompressed:
         return data
 
 
-def _lines(source: _Readable, place: Place, max_line_bytes: int) -> Iterator[RawLines]:
+def _lines(source: Readable, place: Place, max_line_bytes: int) -> Iterator[RawLines]:
     """Cut what a source gives at the ends of lines. Holds no more than a block and the longest allowed line."""
     most = max(BLOCK_BYTES, max_line_bytes)
     rest = b""
@@ -193,7 +215,7 @@ def _lines(source: _Readable, place: Place, max_line_bytes: int) -> Iterator[Raw
         yield split_lines(rest, place)
 
 
-def _skip_line(source: _Readable, length: int) -> tuple[int, bytes]:
+def _skip_line(source: Readable, length: int) -> tuple[int, bytes]:
     """Read to the end of a line; its whole length, and what was read after it."""
     while chunk := source.read(BLOCK_BYTES):
         end = chunk.find(b"\n")

@@ -45,6 +45,13 @@ class Invalid(StrEnum):
     REPLACE = "replace"
 
 
+class Which(StrEnum):
+    """Which lines a run reads."""
+
+    ALL = "all"
+    NEW = "new"
+
+
 class LogField(Part):
     """One column: its type and, for dates and times, how they are written."""
 
@@ -154,6 +161,12 @@ class LogOptions(Options):
     max_line_bytes: Annotated[Size, Field(ge=1, le=64 << 20)] = Field(
         default=1 << 20, description="A longer line is dirty; at most 64MiB.", examples=["64KiB"]
     )
+    read: Which = Field(
+        default=Which.ALL,
+        description="Every run reads `all` lines of the files, or only those that are `new` since the last publish:"
+        " files are known again when they have grown, were renamed, or compressed. For `mode: merge` and `append`.",
+        examples=["new"],
+    )
     allow_empty: bool = Field(
         default=False, description="Whether a path may match no file; the run then reads no rows instead of failing."
     )
@@ -191,6 +204,10 @@ class LogOptions(Options):
                 f"the encoding '{self.encoding}' can't be split into lines: convert the files to UTF-8 first"
             )
         return self
+
+    def reads_changes_by(self) -> str | None:
+        """`read`, when it says so."""
+        return "read" if self.read is Which.NEW else None
 
     @property
     def null_texts(self) -> tuple[str, ...]:

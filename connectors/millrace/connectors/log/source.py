@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
 
 import pyarrow as pa
 
 from millrace.connectors.base import Gate, PlanRequest, Source, SourcePlan, SourceRead
-from millrace.connectors.files import FileInfo, existing_file, hadoop_file, is_local, list_files
+from millrace.connectors.files import FileInfo, HadoopReader, existing_file, is_local, list_files, local_file
 from millrace.connectors.log import hadoop
 from millrace.connectors.log.delimited import split_header
 from millrace.connectors.log.lines import Place, decode_lines, split_lines
 from millrace.connectors.log.local import Piece, TextSample, check_unchanged, compression_of, sample_text
-from millrace.connectors.log.options import Compression, Format, Invalid, LogOptions
+from millrace.connectors.log.manifest import Manifest, News, Take, Text, news
+from millrace.connectors.log.options import Compression, Format, Invalid, LogOptions, Which
 from millrace.connectors.log.reading import LineReading
 from millrace.connectors.log.splits import plan_splits
+from millrace.connectors.log.texts import HadoopText, LocalText
 from millrace.connectors.log.time_layout import COMBINED_TIME, ISO, ISO_DATE
 from millrace.connectors.log.typed import TypedField
 from millrace.connectors.spark_schema import spark_ddl
@@ -42,22 +45,35 @@ class LogSource(Source):
         """
         local = self._all_local()
         files = list_files(self.options.path, request.spark, allow_empty=self.options.allow_empty)
-        compressions = [self._compression(file, local=local) for file in files]
+        compressions = {file.path: self._compression(file, local=local) for file in files}
         sample = self._sample(files, compressions, local=local)
         header = self._first_line(files, sample, request.spark)
         columns = self._file_columns(header, files)
         reading = self.reading(columns)
         reading.parser()
-        total = sum(file.size for file in files)
-        splits = plan_splits(files, compressions, request.channels) if local else [{"path": f.path} for f in files]
+        found = self._news(files, compressions, request, local=local)
+        takes, parts = found.takes, [(take.start, take.end) for take in found.takes]
+        total = sum(end - start for start, end in parts)
+        taken = [compressions[take.file.path] for take in takes]
+        splits = (
+            plan_splits([take.file for take in takes], taken, request.channels, parts)
+            if local
+            else [{"path": take.file.path} for take in takes]
+        )
         text_bytes = int(total * sample.growth)
         return SourcePlan(
             columns=tuple(field.column for field in reading.fields),
             splits=tuple(splits),
             estimated_rows=int(text_bytes / sample.line_bytes) if sample.line_bytes else None if total else 0,
             estimated_bytes=text_bytes,
-            details={"local": local, "files": [file.to_json() for file in files], "file_columns": list(columns)},
-            notes=self._notes(files),
+            watermark=found.manifest.to_json() if self.options.read is Which.NEW else None,
+            details={
+                "local": local,
+                "files": [take.file.to_json() for take in takes],
+                "file_columns": list(columns),
+                **({"parts": [list(part) for part in parts]} if self.options.read is Which.NEW else {}),
+            },
+            notes=found.notes,
         )
 
     def read(self, spark: SparkSession, plan: SourcePlan, gate: Gate) -> SourceRead:
@@ -67,18 +83,46 @@ class LogSource(Source):
         schema = spark_ddl(plan.columns)
         if not files:
             return SourceRead(spark.createDataFrame([], schema), gated=True)
+        parts = [(int(start), int(end)) for start, end in plan.details.get("parts", ())]
         if not plan.details["local"]:
-            for file in files:
-                check_unchanged(file, hadoop_file(file.path, spark), Compression.AUTO)
-            lines = hadoop.text_frame(spark, [file.path for file in files])
-            return SourceRead(lines.mapInArrow(HadoopTask(reading, gate), schema), gated=True)
+            partly = hadoop.partly_read(files, parts, self.options.compression) if parts else {}
+            lines = hadoop.planned_lines(spark, files, partly)
+            return SourceRead(lines.mapInArrow(HadoopTask(reading, gate, partly), schema), gated=True)
+        if parts:
+            files = self._where_now(files)
         for file in files:
             check_unchanged(file, existing_file(file.path), self._compression(file, local=True))
         pieces = [
-            tuple(Piece(files[p["file"]], p["start"], p["end"]) for p in split["pieces"]) for split in plan.splits
+            tuple(
+                Piece(files[p["file"]], p["start"], p["end"], parts[p["file"]][1] if parts else None)
+                for p in split["pieces"]
+            )
+            for split in plan.splits
         ]
         one_each = spark.range(0, len(pieces), 1, len(pieces))
         return SourceRead(one_each.mapInArrow(LocalTask(reading, gate, tuple(pieces)), schema), gated=True)
+
+    def _news(
+        self, files: Sequence[FileInfo], compressions: Mapping[str, Compression], request: PlanRequest, *, local: bool
+    ) -> News:
+        """What the run takes: all of the files, or what is new in them since the last publish."""
+        if self.options.read is Which.ALL:
+            return News(tuple(Take(file, 0, file.size) for file in files), Manifest(), self._notes(files))
+
+        def text_of(file: FileInfo) -> Text:
+            compression = compressions[file.path]
+            return (
+                LocalText(file, compression) if local else HadoopText(file, compression, HadoopReader(request.spark()))
+            )
+
+        return news(Manifest.from_json(request.watermark), files, text_of, time.time_ns() // 1000)
+
+    def _where_now(self, files: Sequence[FileInfo]) -> list[FileInfo]:
+        """The planned files under the names that they have now: some may have been rotated since."""
+        if all(_inode_at(file.path) == file.inode for file in files):
+            return list(files)
+        now = {f.inode: f.path for f in list_files(self.options.path, no_session, allow_empty=True)}
+        return [replace(file, path=now.get(file.inode, file.path)) for file in files]
 
     def _all_local(self) -> bool:
         for path in self.options.path:
@@ -106,10 +150,10 @@ class LogSource(Source):
             )
         return told
 
-    def _sample(self, files: Sequence[FileInfo], compressions: Sequence[Compression], *, local: bool) -> TextSample:
-        for file, compression in zip(files, compressions, strict=True):
+    def _sample(self, files: Sequence[FileInfo], compressions: Mapping[str, Compression], *, local: bool) -> TextSample:
+        for file in files:
             if local and file.size:
-                sample = sample_text(file, compression)
+                sample = sample_text(file, compressions[file.path])
                 if sample.text.startswith(_UTF16_MARKS):
                     raise SourceError(
                         f"{file.path} is written in UTF-16, which can't be split into lines",
@@ -203,10 +247,24 @@ class LocalTask:
 
 @dataclass(frozen=True)
 class HadoopTask:
-    """Parses the lines that Spark's text reader brings."""
+    """Parses the lines that Spark's text reader brings. `parts`: the bytes to keep of files that aren't read whole."""
 
     reading: LineReading
     gate: Gate
+    parts: hadoop.Parts
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from self.reading.read(hadoop.raw_lines(batches), self.gate)
+        lines = hadoop.raw_lines(batches)
+        yield from self.reading.read(hadoop.only_parts(lines, self.parts) if self.parts else lines, self.gate)
+
+
+def no_session() -> NoReturn:
+    """Stands for a Spark session where only local files are listed."""
+    raise AssertionError("local files are listed without Spark")
+
+
+def _inode_at(path: str) -> int:
+    try:
+        return local_file(path).inode
+    except OSError:
+        return 0

@@ -14,16 +14,24 @@ _MOST_BYTES = 128 << 20
 _COMPRESSED_WEIGHT = 6  # a byte of compressed log is about so many of text
 
 
-def plan_splits(files: Sequence[FileInfo], compressions: Sequence[Compression], channels: int) -> list[dict[str, Any]]:
+def plan_splits(
+    files: Sequence[FileInfo],
+    compressions: Sequence[Compression],
+    channels: int,
+    ranges: Sequence[tuple[int, int]] | None = None,
+) -> list[dict[str, Any]]:
     """Parts of about the same work, several for each channel, the largest first so that none starts late.
+
+    `ranges` are the bytes `[start, end)` to read of each file; all by default.
 
     A split is `{"pieces": [{"file": its index, "start": byte, "end": byte}]}`: a part of one large file, or several
     small files. A compressed file stays whole.
     """
-    weights = [_weight(f.size, c) for f, c in zip(files, compressions, strict=True)]
+    ranges = [(0, file.size) for file in files] if ranges is None else ranges
+    weights = [_weight(end - start, c) for (start, end), c in zip(ranges, compressions, strict=True)]
     target = max(_LEAST_BYTES, min(_MOST_BYTES, sum(weights) // (_SPLITS_PER_CHANNEL * channels) + 1))
     found: list[tuple[int, list[dict[str, int]]]] = [(0, [])]
-    for weight, piece in _pieces(files, compressions, target):
+    for weight, piece in _pieces(ranges, compressions, target):
         filled, pieces = found[-1]
         if pieces and filled + weight > target:
             found.append((weight, [piece]))
@@ -34,12 +42,13 @@ def plan_splits(files: Sequence[FileInfo], compressions: Sequence[Compression], 
 
 
 def _pieces(
-    files: Sequence[FileInfo], compressions: Sequence[Compression], target: int
+    ranges: Sequence[tuple[int, int]], compressions: Sequence[Compression], target: int
 ) -> Iterator[tuple[int, dict[str, int]]]:
-    for index, (file, compression) in enumerate(zip(files, compressions, strict=True)):
-        count = -(-file.size // target) if compression is Compression.NONE else min(file.size, 1)
+    for index, ((first, last), compression) in enumerate(zip(ranges, compressions, strict=True)):
+        size = last - first
+        count = -(-size // target) if compression is Compression.NONE else min(size, 1)
         for part in range(count):
-            start, end = file.size * part // count, file.size * (part + 1) // count
+            start, end = first + size * part // count, first + size * (part + 1) // count
             yield _weight(end - start, compression), {"file": index, "start": start, "end": end}
 
 
