@@ -221,8 +221,23 @@ def test_repeated_values_are_counted_as_great_expectations_counts_them(people: D
     assert all(answer.result["unexpected_count"] > 0 for answer in ours)
 
 
-def test_a_cancelled_job_is_no_verdict_on_the_data(spark: SparkSession, people: DataFrame) -> None:
-    slow = people.withColumn("slow", f.expr("reflect('java.lang.Thread', 'sleep', 5L)"))
+def test_when_spark_is_lost_no_question_waits_for_ever(people: DataFrame) -> None:
+    full = f.expr("if(id >= 0, bigint(raise_error('No space left on device')), id)")
+    checks: list[Check] = [NotNull(("lost", "id")), Unique(("lost",)), Unique(("id",)), Between("age", 0, 150)]
+    with pytest.raises(Exception, match="No space left on device") as raised:
+        run_checks(people.withColumn("lost", full), checks, previous_rows=None, rows=None)
+    assert is_lost(raised.value)
+
+
+def test_a_cancelled_job_is_no_verdict_on_the_data(spark: SparkSession, people: DataFrame, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    def wait(value: int) -> int:
+        while not gate.exists():
+            time.sleep(0.02)
+        return value
+
+    slow = people.withColumn("slow", f.udf(wait, "bigint", useArrow=False)("id"))
     raised: list[BaseException] = []
 
     def check() -> None:
@@ -237,6 +252,7 @@ def test_a_cancelled_job_is_no_verdict_on_the_data(spark: SparkSession, people: 
         if spark.sparkContext.statusTracker().getActiveJobsIds():
             spark.sparkContext.cancelAllJobs()
         time.sleep(0.05)
+    gate.touch()
     assert len(raised) == 1
     assert is_lost(raised[0])
     passing(people, NotNull(("id",)))

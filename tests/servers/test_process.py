@@ -98,8 +98,8 @@ def test_processes_that_outlive_the_tests_are_found_and_killed() -> None:
 import subprocess
 from tests.servers.leftovers import end_leftovers, mark_session
 mark_session()
-subprocess.run(["sh", "-c", "setsid sleep 601 >/dev/null & echo $!"])
-print(end_leftovers(grace_s=0.5), end_leftovers(), flush=True)
+print(subprocess.Popen(["sleep", "601"], start_new_session=True).pid)  # it runs sleep when Popen returns
+print(end_leftovers(grace_s=0), end_leftovers(), flush=True)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     pid, found = done.stdout.splitlines()

@@ -59,7 +59,7 @@ def test_the_example_on_the_page_is_a_valid_spec() -> None:
 
 
 def test_the_error_on_the_page_is_the_one_that_is_given() -> None:
-    [shown] = [text for language, text in BLOCKS if language == ""]
+    [shown] = [text for language, text in BLOCKS if language == "text"]
     text = "version: 1\nasset: users\n\n\n\nsource:\n  mysqll: {connection: mysql_main, table: users}\n"
     assert any(d.full() == shown.rstrip("\n") for d in diagnostics(text)), errors(text)
 

@@ -75,6 +75,8 @@ class StageEngine(SparkDFExecutionEngine):
         new = [m for m in wanted if m.id not in self._answers and m.id not in self._failures]
         for group in self._next(new):
             self._answer(group, known, runtime_configuration)
+        if self.lost is not None:  # nothing is asked of Spark any more, and the caller must come to an end
+            self._failures.update({m.id: self.lost for m in new if m.id not in self._answers})
         failed = [m for m in wanted if m.id in self._failures]
         if failed and not new:
             raise MetricResolutionError(_message(self._failures[failed[0].id]), failed_metrics=failed[:1])
