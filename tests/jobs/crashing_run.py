@@ -1,6 +1,7 @@
-"""A run in a process of its own that dies by SIGKILL when a step begins or has just ended. Started by test_kill.py.
+"""A run in a process of its own that dies by SIGKILL when a step begins or has just ended. Started by tests.
 
 python -m tests.jobs.crashing_run SPEC HOME "begin stage"
+python -m tests.jobs.crashing_run SPEC HOME "begin stage" RUN   does only that step, of a run that was begun before
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from millrace.catalog import Catalog
-from millrace.jobs import runner
+from millrace.jobs import runner, steps
 from millrace.jobs.context import Silent
 from millrace.jobs.session import SessionHolder
 from millrace.spec import load_spec
@@ -42,7 +43,7 @@ class Killer(Silent):
 
 
 def main() -> None:
-    path, home, moment = sys.argv[1:]
+    path, home, moment, *run_id = sys.argv[1:]
     settings = Settings.from_env(
         {
             "MILLRACE_HOME": home,
@@ -51,6 +52,8 @@ def main() -> None:
             "MILLRACE_SPARK_CONF": "spark.driver.memory=1g",
         }
     )
+    if run_id:
+        steps.do_step(run_id[0], moment.split(" ")[1], settings, Killer(moment))
     with Catalog.open(settings.catalog_url) as catalog, SessionHolder(settings) as session:
         runner.run(load_spec(Path(path)), settings, catalog, session, None, Killer(moment))
 

@@ -132,7 +132,7 @@ def test_a_store_that_dies_during_the_load_stops_both(both: Workspace, clickhous
                 clickhouse_server.kill()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("millrace.jobs.runner.RETRY_WAITS_S", (0.1,))
+        patch.setattr("millrace.jobs.actions.RETRY_WAITS_S", (0.1,))
         try:
             report = both.run(SPEC, observer=KillInLoad())
         finally:

@@ -22,7 +22,7 @@ from millrace.errors import (
     SpecError,
     TargetError,
 )
-from millrace.jobs import publishing, runner
+from millrace.jobs import actions, publishing
 from millrace.jobs.context import Silent, connections_of, open_target
 from tests.jobs.conftest import Workspace
 from tests.servers.redis import RedisServer
@@ -210,7 +210,7 @@ def test_a_dead_store_is_found_before_anything_is_read(workspace: Workspace) -> 
     text = spec_of(workspace, people(1)).replace("connection: store", "connection: gone")
     (workspace.settings.home / "connections.yaml").write_text("gone: redis://127.0.0.1:1\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "RETRY_WAITS_S", (0.01,))
+        patch.setattr(actions, "RETRY_WAITS_S", (0.01,))
         report = workspace.run(text)
     assert report.error is not None
     assert report.error.exit_code == 6
@@ -261,7 +261,7 @@ def test_a_publish_that_a_crash_cut_in_two_is_completed_by_the_next_run(
                 redis_server.pause()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "RETRY_WAITS_S", ())
+        patch.setattr(actions, "RETRY_WAITS_S", ())
         try:
             broken = workspace.run(spec_of(workspace, people(10, age=2)), observer=CrashInPublish())
         finally:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
+from urllib.parse import quote
 
 import redis
 import trustme
@@ -44,7 +45,7 @@ class RedisServer(ServerProcess):
     @property
     def url(self) -> str:
         """The URL of a connection, e.g. `redis://127.0.0.1:12345` or `redis://:secret@127.0.0.1:12345`."""
-        login = f":{self.password}@" if self.password else ""
+        login = f":{quote(self.password, safe='')}@" if self.password else ""
         return f"redis://{login}{HOST}:{self.port}"
 
     def program(self) -> Path:
@@ -121,7 +122,7 @@ class RedisCluster:
     @property
     def url(self) -> str:
         """The URL of a connection that names every node."""
-        login = f":{self.password}@" if self.password else ""
+        login = f":{quote(self.password, safe='')}@" if self.password else ""
         return f"redis+cluster://{login}{','.join(f'{HOST}:{node.port}' for node in self.nodes)}"
 
     def client(self, **options: Any) -> redis.RedisCluster:

@@ -15,9 +15,9 @@ from millrace.catalog.database import Database
 from millrace.catalog.ids import new_id
 from millrace.catalog.json_text import plain
 from millrace.catalog.leases import live_holder, owner_values, run_owner
-from millrace.catalog.model import Json, NewRun, RunError, RunRecord, RunState, StepRecord, StepState
+from millrace.catalog.model import Json, NewRun, RunError, RunRecord, RunState, StepRecord, StepState, VersionState
 from millrace.catalog.owner import Fate, Owner, fate
-from millrace.catalog.rows import Row, error_values, lock_asset, run_row, to_run
+from millrace.catalog.rows import Row, error_values, lock_asset, run_row, to_run, version_row
 from millrace.catalog.upsert import insert_if_absent
 from millrace.errors import RunConflict, RunFailed
 
@@ -44,9 +44,10 @@ class Runs:
     def resume(self, run_id: str) -> RunRecord:
         """Make a failed, cancelled or abandoned run a running one again, with the next attempt's number.
 
-        Plan, steps and version stay as they are; continue with `unfinished[0]`, but with the loads if its version has
-        been rejected since. A lease that it had is gone: acquire it again. Raises RunFailed for a run that succeeded,
-        RunConflict for one whose process is alive.
+        Plan, steps and version stay as they are; continue with `unfinished[0]`. When its version has been rejected
+        since, what was done with it (loads, verifications) is pending again: make a new version first. A lease that
+        it had is gone: acquire it again. Raises RunFailed for a run that succeeded, RunConflict for one whose process
+        is alive.
         """
 
         def work(connection: Connection) -> RunRecord:
@@ -59,6 +60,9 @@ class Runs:
             again = {"state": RunState.RUNNING, "attempt": run["attempt"] + 1, "ended_at": None, "heartbeat_at": now}
             values = again | owner_values(self._owner) | error_values(None)
             _update(connection, run_id, values)
+            version_id = run["version_id"]
+            if version_id is not None and version_row(connection, version_id)["state"] == VersionState.REJECTED:
+                steps.undo(connection, run_id, [name for name in steps.names(connection, run_id) if ":" in name])
             return _record(connection, run_id)
 
         return self._database.write(f"resuming run {run_id}", work)
@@ -143,13 +147,17 @@ class Runs:
         """Replace the run's statistics."""
         self._database.write(f"saving the statistics of run {run_id}", lambda c: _update(c, run_id, {"stats": stats}))
 
-    def start_step(self, run_id: str, step: str) -> StepRecord:
-        """Mark a step as running, as one more attempt of it. One that wasn't declared is added at the end."""
+    def start_step(self, run_id: str, step: str, undo: Sequence[str] = ()) -> StepRecord:
+        """Mark a step as running, as one more attempt of it. One that wasn't declared is added at the end.
+
+        `undo` are the steps whose results are worth nothing by this: those that have succeeded are pending again.
+        """
 
         def work(connection: Connection) -> StepRecord:
             lock_asset(connection, run_row(connection, run_id)["asset"])
             now = self._clock()
             _update(connection, run_id, {"step": step, "heartbeat_at": now})
+            steps.undo(connection, run_id, undo)
             return steps.start(connection, run_id, step, now)
 
         return self._database.write(f"starting step '{step}' of run {run_id}", work)

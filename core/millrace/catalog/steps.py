@@ -33,6 +33,13 @@ def start(connection: Connection, run_id: str, name: str, now: datetime) -> Step
     return change(connection, run_id, name, started | {"stats": None} | error_values(None))
 
 
+def undo(connection: Connection, run_id: str, names: Sequence[str]) -> None:
+    """Those of these steps that have succeeded are pending again. The asset must be locked."""
+    done = (_TABLE.c.run_id == run_id, _TABLE.c.name.in_(names), _TABLE.c.state == StepState.SUCCEEDED)
+    values = {"state": StepState.PENDING, "ended_at": None, "stats": None}
+    connection.execute(update(_TABLE).where(*done).values(values))
+
+
 def change(connection: Connection, run_id: str, name: str, values: Mapping[str, Any]) -> StepRecord:
     connection.execute(update(_TABLE).where(*_is(run_id, name)).values(values))
     row = connection.execute(select(_TABLE).where(*_is(run_id, name))).mappings().first()
@@ -46,6 +53,11 @@ def fail_running(connection: Connection, run_id: str, error: RunError | None, no
     still = (_TABLE.c.run_id == run_id, _TABLE.c.state == StepState.RUNNING)
     values = {"state": StepState.FAILED, "ended_at": now, **error_values(error)}
     connection.execute(update(_TABLE).where(*still).values(values))
+
+
+def names(connection: Connection, run_id: str) -> list[str]:
+    """The names of a run's steps, in order."""
+    return [row["name"] for row in of_runs(connection, [run_id]).get(run_id, ())]
 
 
 def of_runs(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, list[Row]]:

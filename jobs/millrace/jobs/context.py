@@ -1,4 +1,4 @@
-"""What the steps of one run share: the spec, the catalog, the gate, the Spark session, the storage, the targets."""
+"""What the steps of a run share: the spec, the catalog, the gate, the Spark session, the storage, the targets."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from millrace.catalog import Catalog, RunRecord, VersionRecord
+from millrace.catalog import Catalog, Lease, RunRecord, VersionRecord
 from millrace.connectors.base import Field, Source, Target, Version
 from millrace.errors import ConfigError, NotFound
 from millrace.jobs.budget import DirtyLimit
 from millrace.jobs.gate import GateServer, StepLimits
 from millrace.jobs.monitor import Monitor
 from millrace.jobs.plan import RunPlan
-from millrace.jobs.storage import Storage
+from millrace.jobs.session import SessionHolder
+from millrace.jobs.storage import Storage, storage
 from millrace.spec import Spec
 from millrace.spec.connection import Connection, resolve
 from millrace.spec.connector import connectors, implementation
@@ -54,23 +55,72 @@ class Silent:
 
 
 @dataclass(frozen=True)
-class RunContext:
-    """One run of one spec in this process. `spark` waits for the session, which starts at its first call."""
+class Driver:
+    """What a process brings to a run of a spec: the catalog, and a Spark session that starts when it is first used."""
 
     spec: Spec
     settings: Settings
     catalog: Catalog
-    run_id: str
-    gate: GateServer
-    spark: Callable[[], SparkSession]
-    storage: Storage
-    observer: Observer
-    monitor: Monitor
+    session: SessionHolder
+    observer: Observer = field(default_factory=Silent)
     connections: Mapping[str, str] = field(default_factory=dict)  # other names to use, as in `millrace test`
+
+    def spark(self) -> SparkSession:
+        """The session, waiting for it."""
+        return self.session.get()
+
+    @property
+    def storage(self) -> Storage:
+        return storage(self.settings.work_dir, self.spark)
+
+    def source(self) -> Source:
+        return open_source(self.spec, self.connection)
+
+    def target(self, name: str) -> Target:
+        return open_target(self.spec, name, self.connection)
+
+    def connection(self, name: str) -> Connection:
+        return connections_of(self.settings, self.connections)(name)
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run of one spec at work in this process."""
+
+    driver: Driver
+    run_id: str
+    lease: Lease
+    gate: GateServer
+    monitor: Monitor
+
+    @property
+    def spec(self) -> Spec:
+        return self.driver.spec
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.driver.catalog
+
+    @property
+    def storage(self) -> Storage:
+        return self.driver.storage
+
+    @property
+    def observer(self) -> Observer:
+        return self.driver.observer
 
     @property
     def record(self) -> RunRecord:
         return self.catalog.runs.get(self.run_id)
+
+    def spark(self) -> SparkSession:
+        return self.driver.spark()
+
+    def source(self) -> Source:
+        return self.driver.source()
+
+    def target(self, name: str) -> Target:
+        return self.driver.target(name)
 
     def step_stats(self, step: str) -> Stats:
         """What a finished step of this run left in the catalog; empty when it hasn't finished."""
@@ -90,15 +140,6 @@ class RunContext:
 
     def file(self, *parts: str) -> str:
         return self.storage.path(self.spec.asset, self.run_id, *parts)
-
-    def source(self) -> Source:
-        return open_source(self.spec, self.connection)
-
-    def target(self, name: str) -> Target:
-        return open_target(self.spec, name, self.connection)
-
-    def connection(self, name: str) -> Connection:
-        return connections_of(self.settings, self.connections)(name)
 
     def limits(self, **changes: Any) -> StepLimits:
         """The spec's limits for one step."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from millrace.catalog import ApiDefinition, Catalog, Flip, Lease, Publication, VersionRecord, VersionState
+from millrace.catalog import ApiDefinition, Catalog, Flip, Publication, VersionRecord, VersionState
 from millrace.connectors.base import Target
 from millrace.errors import MillraceError
 from millrace.jobs.context import RunContext, Stats, store_version
-from millrace.jobs.load import run_over_keys
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.storage import Storage
 from millrace.spec import Spec
@@ -25,7 +24,7 @@ TargetOf = Callable[[str], Target]
 
 
 class Workplace(Protocol):
-    """What erasing a version needs; a `RunContext` is one."""
+    """What erasing a version needs; a `Driver` and a `RunContext` are such."""
 
     @property
     def spec(self) -> Spec: ...
@@ -36,17 +35,19 @@ class Workplace(Protocol):
     @property
     def storage(self) -> Storage: ...
 
-    @property
-    def spark(self) -> Callable[[], SparkSession]: ...
+    def spark(self) -> SparkSession: ...
 
     def target(self, name: str) -> Target: ...
 
 
-def publish(context: RunContext, lease: Lease) -> Stats:
+def publish(context: RunContext) -> Stats:
     """Make the run's version current for every reader; called again after a crash it completes the same flip."""
-    plan = context.plan()
-    publication = Publication(context.version().id, plan.source.watermark, api_definitions(context.spec))
-    flip = context.catalog.publish(lease, publication)
+    plan, version = context.plan(), context.version()
+    if version.state is VersionState.LOADING:
+        rows = [int(context.step_stats(f"load:{t.name}")["rows_loaded"]) for t in context.spec.targets]
+        context.catalog.versions.loaded(version.id, max(rows))
+    publication = Publication(version.id, plan.source.watermark, api_definitions(context.spec))
+    flip = context.catalog.publish(context.lease, publication)
     move_pointers(context.catalog, flip, [t.name for t in context.spec.targets], context.target)
     return {"version": flip.version.id, "previous": flip.previous.id if flip.previous else None}
 
@@ -101,12 +102,13 @@ def retire(context: RunContext) -> Stats:
     return {"retired": retired, "failed": failed}
 
 
-def erase(place: Workplace, record: VersionRecord) -> None:
+def erase(place: Workplace, record: VersionRecord, *, keep_stage: bool = False) -> None:
     """Take a version out of every target it was loaded into, then its stage; safe to repeat after a crash."""
     catalog = place.catalog
     catalog.versions.erase_started(record.id)
     erase_in_stores(place, record)
-    place.storage.delete(place.storage.path(record.asset, record.run_id))
+    if not keep_stage:
+        place.storage.delete(place.storage.path(record.asset, record.run_id))
     catalog.versions.erase_finished(record.id)
 
 
@@ -125,6 +127,8 @@ def _erase_in(place: Workplace, record: VersionRecord, name: str) -> None:
         staged = place.storage.path(record.asset, record.run_id, "stage")
         eraser = target.eraser(version) if place.storage.exists(staged) else None
         if eraser is not None:
+            from millrace.jobs.load import run_over_keys
+
             run_over_keys(place.spark().read.parquet(staged), target, eraser)
         target.drop(version)
     except Exception as error:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from millrace.catalog import Catalog
-from millrace.connectors.base import Target
 from millrace.errors import ConfigError
 from millrace.jobs import publishing, runner
-from millrace.jobs.context import Observer, connections_of, open_target
+from millrace.jobs.context import Driver, Observer
 from millrace.jobs.session import SessionHolder
-from millrace.jobs.storage import Storage, storage
 from millrace.spec import Spec
 from millrace.spec.settings import Settings
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 TRIAL_SUFFIX = "__test"
 
@@ -34,27 +27,12 @@ def trial(spec: Spec, settings: Settings, observer: Observer, session: SessionHo
     with tempfile.TemporaryDirectory(prefix="millrace-test-") as folder:
         own = replace(settings, catalog_url=f"sqlite:///{folder}/catalog.db", work_dir=f"{folder}/work")
         with Catalog.open(own.catalog_url) as catalog:
-            place = _Place(isolated, catalog, storage(own.work_dir, session.get), session.get, own, renamed)
+            driver = Driver(isolated, own, catalog, session, observer, renamed)
             try:
                 request = runner.RunRequest(trigger="test", connections=renamed)
                 return runner.run(isolated, own, catalog, session, request, observer)
             finally:
-                _tear_down(place)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a trial's versions are erased; see `publishing.Workplace`."""
-
-    spec: Spec
-    catalog: Catalog
-    storage: Storage
-    spark: Callable[[], SparkSession]
-    settings: Settings
-    renamed: Mapping[str, str]
-
-    def target(self, name: str) -> Target:
-        return open_target(self.spec, name, connections_of(self.settings, self.renamed))
+                _tear_down(driver)
 
 
 def _refuse_production(spec: Spec) -> None:
@@ -68,15 +46,15 @@ def _refuse_production(spec: Spec) -> None:
         )
 
 
-def _tear_down(place: _Place) -> None:
+def _tear_down(driver: Driver) -> None:
     """Take the pointer away, then every version that the trial has left in a store."""
-    asset = place.spec.asset
-    for entry in place.spec.targets:
-        target = place.target(entry.name)
+    asset = driver.spec.asset
+    for entry in driver.spec.targets:
+        target = driver.target(entry.name)
         try:
             target.unpublish(asset)
         finally:
             target.close()
-    for record in place.catalog.versions.list(asset):
+    for record in driver.catalog.versions.list(asset):
         if record.erased_at is None:
-            publishing.erase_in_stores(place, record)
+            publishing.erase_in_stores(driver, record)
