@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from millrace.catalog import migrate, pointers
+from millrace.catalog.access import Access
 from millrace.catalog.address import parse
 from millrace.catalog.assets import Assets
 from millrace.catalog.checks import Checks
@@ -37,6 +38,7 @@ class Catalog:
         self.versions = Versions(database, clock)
         self.checks = Checks(database, clock)
         self.dirty = Dirty(database)
+        self.access = Access(database, clock)
 
     @classmethod
     def open(cls, url: str, *, clock: Clock = utc_now, owner: Owner | None = None) -> Catalog:

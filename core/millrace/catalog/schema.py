@@ -20,12 +20,12 @@ from sqlalchemy import (
 from millrace.catalog.columns import ID, KEY_LENGTH, LONG_TEXT, NAME, RAW, SERIAL, FreeText, Json, UtcTime
 
 #: Every revision, oldest first. Kept here so that an up-to-date catalog opens without importing alembic.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 REVISION_TABLE = "millrace_schema"
 
 metadata = MetaData()
-_IN_MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+IN_MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def _asset(*, key: bool = False) -> Column[str]:
@@ -61,7 +61,7 @@ asset = Table(
     Column("flip_until", UtcTime),
     Column("registered_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 spec = Table(
@@ -71,7 +71,7 @@ spec = Table(
     _asset(key=True),
     Column("text", LONG_TEXT, nullable=False),
     Column("registered_at", UtcTime, nullable=False),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 api = Table(
@@ -82,7 +82,7 @@ api = Table(
     Column("kind", String(32), nullable=False),
     Column("definition", Json),
     Column("published_at", UtcTime),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 field = Table(
@@ -92,7 +92,7 @@ field = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("name", FreeText, nullable=False),
     Column("type", FreeText, nullable=False),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 watermark = Table(
@@ -102,7 +102,7 @@ watermark = Table(
     Column("cursor", Json),
     Column("sequence", BigInteger, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 run = Table(
@@ -134,7 +134,7 @@ run = Table(
     UniqueConstraint("asset", "run_key", name="millrace_run_key"),
     Index("millrace_run_asset", "asset", "id"),
     Index("millrace_run_state", "state"),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 step = Table(
@@ -149,7 +149,7 @@ step = Table(
     Column("ended_at", UtcTime),
     Column("stats", Json),
     *_error(),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 version = Table(
@@ -173,7 +173,7 @@ version = Table(
     Column("erased_at", UtcTime),
     Index("millrace_version_asset", "asset", "id"),
     Index("millrace_version_run", "run_id"),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 lease = Table(
@@ -185,7 +185,7 @@ lease = Table(
     Column("by_process", Boolean, nullable=False),
     Column("acquired_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 pointer = Table(
@@ -195,7 +195,7 @@ pointer = Table(
     Column("target", NAME, primary_key=True),
     Column("version_id", ID, nullable=False),
     Column("confirmed_at", UtcTime, nullable=False),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 check = Table(
@@ -215,7 +215,7 @@ check = Table(
     Column("checked_at", UtcTime, nullable=False),
     Index("millrace_check_asset", "asset", "kind", "id"),
     Index("millrace_check_run", "run_id"),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )
 
 dirty = Table(
@@ -229,5 +229,5 @@ dirty = Table(
     Column("origin", FreeText, nullable=False),
     Column("raw", RAW, nullable=False),
     Index("millrace_dirty_run", "run_id", "id"),
-    **_IN_MYSQL,
+    **IN_MYSQL,
 )

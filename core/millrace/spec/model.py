@@ -10,16 +10,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from millrace.spec.connector import Mode, Options
+from millrace.spec.priority import Priority
 from millrace.spec.types import DataType
 
 JsonValue: TypeAlias = Any  # what YAML and JSON can hold: None, bool, int, float, str, lists and maps of them
 Scalar: TypeAlias = str | int | float | bool
-
-
-class Priority(StrEnum):
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
 
 
 class Severity(StrEnum):

@@ -11,6 +11,7 @@ from millrace.connectors.redis.options import RedisOptions
 from millrace.errors import SpecError
 from millrace.spec import load_spec, model, parse_spec
 from millrace.spec.connector import Mode
+from millrace.spec.priority import Priority
 from millrace.spec.types import parse_type
 from tests.core.spec.texts import DESIGN, HEAD, MINIMAL, SOURCE, TARGETS, loaded, with_section
 
@@ -19,7 +20,7 @@ def test_every_line_of_the_documented_example_is_understood() -> None:
     spec = loaded(DESIGN)
     assert (spec.version, spec.asset, spec.owner) == (1, "user_profile", "growth@example.com")
     assert spec.description == "One row a user, for the profile card."
-    assert (spec.business_line, spec.priority, spec.mode) == ("growth", model.Priority.HIGH, Mode.REPLACE)
+    assert (spec.business_line, spec.priority, spec.mode) == ("growth", Priority.HIGH, Mode.REPLACE)
     assert spec.schedule == model.Schedule(cron="0 * * * *")
     assert spec.source.connector == "mysql"
     assert spec.transform == (
@@ -59,7 +60,7 @@ def test_what_a_spec_leaves_out_has_safe_defaults() -> None:
     assert spec.limits == model.Limits(4, None, None, model.DirtyLimits(max_rows=0, max_ratio=None), None)
     assert (spec.schedule, spec.mode, spec.versions.keep) == (None, Mode.REPLACE, 2)
     assert (spec.transform, spec.checks, spec.alerts, spec.apis) == ((), (), (), ())
-    assert spec.priority is model.Priority.MEDIUM
+    assert spec.priority is Priority.MEDIUM
 
 
 def test_options_come_from_the_connectors() -> None:

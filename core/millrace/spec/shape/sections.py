@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, create_model, model_validator
 
 from millrace.spec import model
 from millrace.spec.connector import Mode, Options, connectors
+from millrace.spec.priority import Priority
 from millrace.spec.shape.apis import ApiEntry
 from millrace.spec.shape.checks import CheckEntry
 from millrace.spec.shape.cron import PRESETS, check_cron, check_zone
@@ -144,7 +145,7 @@ class SpecShape(Part):
     business_line: Line = Field(
         default="", description="Groups assets in pools, tags and reports.", examples=["growth"]
     )
-    priority: model.Priority = Field(default=model.Priority.MEDIUM, description="Which runs and requests go first.")
+    priority: Priority = Field(default=Priority.MEDIUM, description="Which runs and requests go first.")
     schedule: Annotated[ScheduleSection | None, BeforeValidator(_as_schedule)] = Field(
         default=None,
         description="When runs start: a cron line, a preset such as @hourly, `after: [other_asset]`, or none.",
