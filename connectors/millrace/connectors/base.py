@@ -302,6 +302,39 @@ class KeyReader(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Form:
+    """How the rows of one version are stored. Made once for each version: equal only to itself.
+
+    `encoding` is what the stored bytes of a row are, e.g. `protobuf` (`wire.protobuf`), `json`, `msgpack`, or `row`
+    where the store has no bytes of a whole row: stored is then what `decode` takes all the same. `key` gives the bytes
+    under which a key is stored, the version among them; `text_key` does the same for the plain text of a key of one
+    column. Both raise ValueError for a key that doesn't fit.
+    """
+
+    version: str
+    fields: tuple[Field, ...]
+    key_columns: tuple[str, ...]
+    encoding: str
+    key: Callable[[Any], bytes]
+    text_key: Callable[[bytes], bytes]
+    decode: Callable[[Any], Mapping[str, Any]]
+
+
+class StoredReader(Protocol):
+    """What a `KeyReader` can do besides when it can give rows as they are stored, which spares decoding them."""
+
+    @property
+    def form(self) -> Form:
+        """Of the version that lookups see now. Raises NotFound when there is none."""
+
+    async def fetch(self, form: Form, key: Any, stored_key: bytes) -> tuple[Form, Any]:
+        """The row under `form.key(key)`, None when there is none; and its form, a later one if there was a flip."""
+
+    async def fetch_all(self, form: Form, keys: Sequence[Any]) -> tuple[Form, Sequence[Any]]:
+        """The rows under many keys, all of one version."""
+
+
 class OrderedReader(Protocol):
     """What a `KeyReader` of a store with ordered keys can do besides; lookups `range` and `prefix` in its role."""
 

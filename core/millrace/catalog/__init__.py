@@ -9,6 +9,7 @@ from millrace.catalog.catalog import Catalog
 from millrace.catalog.clock import Clock, utc_now
 from millrace.catalog.model import (
     ApiDefinition,
+    ApiMark,
     ApiRecord,
     AssetField,
     AssetRecord,
@@ -36,6 +37,7 @@ from millrace.catalog.owner import Owner, this_process
 
 __all__ = [
     "ApiDefinition",
+    "ApiMark",
     "ApiRecord",
     "AssetField",
     "AssetRecord",

@@ -12,7 +12,7 @@ from millrace.catalog import fields, leases, schema
 from millrace.catalog.clock import Clock
 from millrace.catalog.columns import NAME_LENGTH
 from millrace.catalog.database import Database
-from millrace.catalog.model import ApiDefinition, ApiRecord, AssetField, AssetRecord, Registration
+from millrace.catalog.model import ApiDefinition, ApiMark, ApiRecord, AssetField, AssetRecord, Registration
 from millrace.catalog.rows import lock_asset, to_asset
 from millrace.catalog.upsert import insert_if_absent
 from millrace.errors import NotFound, RunConflict, SpecError
@@ -86,6 +86,18 @@ class Assets:
             statement = statement.where(schema.api.c.asset == asset)
         rows = self._database.read("listing APIs", lambda c: c.execute(statement).mappings().all())
         return [ApiRecord(r["name"], r["asset"], r["kind"], r["definition"], r["published_at"]) for r in rows]
+
+    def api_marks(self) -> builtins.list[ApiMark]:
+        """The published APIs by name, each with what changes when it does. One cheap query, for servers that watch."""
+        api, asset = schema.api.c, schema.asset.c
+        statement = (
+            select(api.name, api.kind, api.asset, api.published_at, asset.generation)
+            .join(schema.asset, asset.name == api.asset)
+            .where(api.published_at.is_not(None))
+            .order_by(api.name)
+        )
+        rows = self._database.read("looking for changed APIs", lambda c: c.execute(statement).all())
+        return [ApiMark(*row) for row in rows]
 
     def remove(self, name: str) -> None:
         """Forget everything about an asset. What its stores hold is the caller's to erase, before.

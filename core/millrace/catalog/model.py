@@ -62,6 +62,17 @@ class ApiRecord:
 
 
 @dataclass(frozen=True)
+class ApiMark:
+    """What a server compares to see that an API has changed: equal marks mean an equal API over the same version."""
+
+    name: str
+    kind: str
+    asset: str
+    published_at: datetime
+    generation: int
+
+
+@dataclass(frozen=True)
 class Registration:
     """A spec as the catalog keeps it: the text itself, its digest (sha256, hex), and the API names that it claims."""
 

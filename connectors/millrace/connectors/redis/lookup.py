@@ -10,10 +10,23 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+import hiredis
+
+from millrace.connectors.base import Form
 from millrace.connectors.redis.client import Client, command
 from millrace.connectors.redis.endpoint import endpoint_of
 from millrace.connectors.redis.layout import Manifest, parse_manifest, pointer_key
-from millrace.connectors.redis.values import Key, Row, get_command, is_missing, key_maker, value_decoder
+from millrace.connectors.redis.values import (
+    Key,
+    Row,
+    encoding,
+    get_command,
+    is_missing,
+    key_maker,
+    opened_decoder,
+    opener,
+    text_key_maker,
+)
 from millrace.errors import MillraceError, NotFound, TransientError
 from millrace.spec.connection import Connection
 
@@ -24,18 +37,28 @@ DEFAULT_REFRESH_S = 5.0
 _MOST_FLIPS = 10
 
 
-@dataclass(frozen=True)
-class _Current:
+@dataclass(frozen=True, eq=False)
+class _Current(Form):
     """All that a lookup needs of the current version. Replaced as a whole, never changed."""
 
     manifest: Manifest
-    key: Callable[[Key], bytes]
     get: bytes
-    decode: Callable[[Any], Row]
+    open: Callable[[bytes], bytes] | None
 
     @classmethod
     def of(cls, manifest: Manifest) -> _Current:
-        return cls(manifest, key_maker(manifest), get_command(manifest), value_decoder(manifest))
+        return cls(
+            version=manifest.version,
+            fields=manifest.fields,
+            key_columns=manifest.key.columns,
+            encoding=encoding(manifest),
+            key=key_maker(manifest),
+            text_key=text_key_maker(manifest),
+            decode=opened_decoder(manifest),
+            manifest=manifest,
+            get=get_command(manifest),
+            open=opener(manifest),
+        )
 
 
 class RedisReader:
@@ -112,31 +135,56 @@ class RedisReader:
         """The id of the version that lookups see now. Raises NotFound when there is none."""
         return self.manifest.version
 
+    @property
+    def form(self) -> Form:
+        """How the rows of the version that lookups see now are stored. Raises NotFound when there is none."""
+        return self._published()
+
     async def get(self, key: Key) -> Row | None:
         """The row under a key, None when the current version has none."""
-        current, client = self._published(), self._opened()
-        for _ in range(_MOST_FLIPS):
-            whole = current.key(key)
-            raw = await client.fetch(whole, command(current.get, whole))
-            if not is_missing(raw):
-                return current.decode(raw)
-            latest = await self._latest()
-            if latest.manifest.version == current.manifest.version:
-                return None
-            current = latest
-        raise self._flapping()
+        current = self._published()
+        form, stored = await self.fetch(current, key, current.key(key))
+        return None if stored is None else dict(form.decode(stored))
 
     async def multi_get(self, keys: Sequence[Key]) -> list[Row | None]:
         """The rows under many keys, in their order, all of one version; None for a key that it doesn't have."""
-        current, client = self._published(), self._opened()
+        form, found = await self.fetch_all(self._published(), keys)
+        return [None if stored is None else dict(form.decode(stored)) for stored in found]
+
+    async def fetch(self, form: Form, key: Key, stored_key: bytes) -> tuple[Form, Any]:
+        """The row under a key as it is stored, its compression undone; and its form, a later one if there was a flip.
+
+        `stored_key` is `form.key(key)`, which the caller has made already.
+        """
+        assert isinstance(form, _Current)
+        current, client = form, self._opened()
         for _ in range(_MOST_FLIPS):
-            raws = await client.fetch_all(current.get, [current.key(key) for key in keys]) if keys else []
-            if any(map(is_missing, raws)):
+            raw = await client.ask(stored_key, command(current.get, stored_key))
+            if raw is not None and raw != []:
+                if type(raw) is hiredis.ReplyError:
+                    raise client.refusal(raw)
+                return current, raw if current.open is None else current.open(raw)
+            latest = await self._latest()
+            if latest.version == current.version:
+                return current, None
+            current, stored_key = latest, latest.key(key)
+        raise self._flapping()
+
+    async def fetch_all(self, form: Form, keys: Sequence[Key]) -> tuple[Form, list[Any]]:
+        """The rows under many keys as they are stored, in their order, all of one version."""
+        assert isinstance(form, _Current)
+        current, client = form, self._opened()
+        for _ in range(_MOST_FLIPS):
+            raws = await client.fetch_all(current.get, [*map(current.key, keys)]) if keys else []
+            if None in raws or [] in raws:
                 latest = await self._latest()
-                if latest.manifest.version != current.manifest.version:
+                if latest.version != current.version:
                     current = latest
                     continue
-            return [None if is_missing(raw) else current.decode(raw) for raw in raws]
+                raws = [None if is_missing(raw) else raw for raw in raws]
+            if current.open is not None:
+                raws = [None if raw is None else current.open(raw) for raw in raws]
+            return current, raws
         raise self._flapping()
 
     async def exists(self, key: Key) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from millrace.connectors.redis.layout import Manifest
@@ -17,6 +18,7 @@ Row = dict[str, Any]
 Key: TypeAlias = Any | Sequence[Any] | Mapping[str, Any]
 
 _SEVERAL = (list, tuple, Mapping)
+_SURE_DIGITS, _ZERO = 10, ord("0")  # fewer digits than this fit an int
 _SURE_MIN, _SURE_MAX = -(1 << 31), (1 << 31) - 1  # what an int and a bigint column both hold
 
 _DECODERS = {
@@ -54,6 +56,42 @@ def key_maker(manifest: Manifest) -> Callable[[Key], bytes]:
     return make_from_text if kind is Kind.STRING else make
 
 
+def text_key_maker(manifest: Manifest) -> Callable[[bytes], bytes]:
+    """The same from the text of a key of one column, as it stands in an address: quick for plain digits and ASCII."""
+    template, types = manifest.whole_key, manifest.types
+    if len(template.names) > 1:
+        needed = ", ".join(template.columns)
+
+        def refuse(text: bytes) -> bytes:
+            raise ValueError(f"the key needs {needed}; got one value, {text.decode(errors='replace')!r}")
+
+        return refuse
+    before, after = (literal.encode() for literal in template.literals)
+    kind = types[template.names[0]].kind
+
+    def make(text: bytes) -> bytes:
+        return template.fill(types, (_utf8(text),))
+
+    def make_from_digits(text: bytes) -> bytes:
+        if text.isdigit() and len(text) < _SURE_DIGITS and text[0] != _ZERO:
+            return before + text + after
+        return make(text)
+
+    def make_from_ascii(text: bytes) -> bytes:
+        return before + text + after if text.isascii() else make(text)
+
+    if kind is Kind.BIGINT or kind is Kind.INT:
+        return make_from_digits
+    return make_from_ascii if kind is Kind.STRING else make
+
+
+def _utf8(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"the key {text!r} is not UTF-8") from None
+
+
 def get_command(manifest: Manifest) -> bytes:
     """The command that reads a row, its key to follow."""
     return b"HGETALL" if manifest.value is ValueLayout.HASH else b"GET"
@@ -62,6 +100,21 @@ def get_command(manifest: Manifest) -> bytes:
 def is_missing(raw: Any) -> bool:
     """Whether the answer says that there is no such row. An empty string is a row: one of nulls only, in Protobuf."""
     return raw is None or raw == []
+
+
+def encoding(manifest: Manifest) -> str:
+    """What `opener` gives: the encoding of a row, or `row` for a hash."""
+    return "row" if manifest.value is ValueLayout.HASH else str(manifest.value)
+
+
+def opener(manifest: Manifest) -> Callable[[bytes], bytes] | None:
+    """Undoes the compression of a stored value; None where there is none."""
+    return None if manifest.compression is Compression.NONE else decompressor(manifest.compression)
+
+
+def opened_decoder(manifest: Manifest) -> Callable[[Any], Row]:
+    """`value_decoder` for values that are opened already."""
+    return value_decoder(replace(manifest, compression=Compression.NONE))
 
 
 def value_decoder(manifest: Manifest) -> Callable[[Any], Row]:

@@ -1,0 +1,163 @@
+"""A cache of one API: L1, then L2 where there is one, then the store; each key fetched by one caller at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any, Protocol
+
+from millrace.errors import TransientError
+from millrace.serving.caches.local import Entry, LocalCache
+from millrace.serving.caches.policy import EARLY_SHARE, Policy
+from millrace.serving.call import Origin
+
+log = logging.getLogger(__name__)
+
+
+class Unkept:
+    """What `fetch` returns around an answer that must not be kept under its key: of a version that came meanwhile."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class SharedCache(Protocol):
+    """L2: where servers share answers. Neither call raises: a failure is a miss, and is logged."""
+
+    async def get(self, key: bytes) -> tuple[Any, float] | None:
+        """The value, and the seconds that it is fresh for yet."""
+
+    def put(self, key: bytes, value: Any, fresh_s: float) -> None:
+        """Keep a value; nobody waits for it."""
+
+
+class Cache:
+    """Answers by key (bytes, with the version in them). One event loop's.
+
+    `get` gives a fresh answer, fetched if it must be; or a stale one, where the policy allows it, while one caller
+    fetches (`revalidate_s`) or when the store is away (`on_error_s`). "No such key" is a value of None.
+    """
+
+    def __init__(self, policy: Policy, shared: SharedCache | None = None) -> None:
+        self.policy = policy
+        self.local = LocalCache(policy.size)
+        self._shared = shared
+        self._flights: dict[bytes, asyncio.Future[Any] | None] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+
+    def hit(self, key: bytes) -> Entry | None:
+        """The entry of a key when it can be used as it is; no refresh is due."""
+        entry = self.local.entries.get(key)
+        if entry is not None and monotonic() < entry.soft_until:
+            entry.used = True
+            return entry
+        return None
+
+    async def get(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> tuple[Any, Origin]:
+        """The answer under a key and where it is from; `fetch` asks the store. Raises what `fetch` raises."""
+        entry = self.local.entries.get(key)
+        if entry is None:
+            return await self._one_flight(key, fetch)
+        now = monotonic()
+        entry.used = True
+        if now < entry.fresh_until:
+            if now >= entry.soft_until:
+                self._refresh(key, fetch)
+            return entry.value, Origin.L1
+        if now < entry.fresh_until + self.policy.revalidate_s:
+            self._refresh(key, fetch)
+            return entry.value, Origin.STALE
+        try:
+            return await self._one_flight(key, fetch)
+        except (TransientError, TimeoutError):
+            if monotonic() < entry.fresh_until + self.policy.on_error_s:
+                return entry.value, Origin.STALE
+            raise
+
+    def keep(self, key: bytes, value: Any, fresh_s: float | None = None) -> None:
+        """Keep an answer in L1, for as long as the policy says or for `fresh_s`."""
+        fresh_s = self.policy.fresh_s(value) if fresh_s is None else fresh_s
+        if fresh_s > 0:
+            now = monotonic()
+            self.local.put(key, Entry(value, now + fresh_s * (1 - EARLY_SHARE), now + fresh_s))
+
+    async def close(self) -> None:
+        """End refreshes that are under way."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def _one_flight(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> tuple[Any, Origin]:
+        flights = self._flights
+        while key in flights:
+            flight = flights[key]
+            if flight is None:
+                flight = flights[key] = asyncio.get_running_loop().create_future()
+            try:
+                found: tuple[Any, Origin] = await asyncio.shield(flight)
+            except asyncio.CancelledError:
+                if flight.cancelled():  # who fetched has left: one of those who wait fetches
+                    continue
+                raise
+            return found
+        flights[key] = None
+        try:
+            found = await self._fetch(key, fetch)
+        except Exception as error:
+            _settle(flights.pop(key), error=error)
+            raise
+        except BaseException:
+            flight = flights.pop(key)
+            if flight is not None:
+                flight.cancel()
+            raise
+        _settle(flights.pop(key), found)
+        return found
+
+    async def _fetch(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> tuple[Any, Origin]:
+        shared = self._shared
+        if shared is not None:
+            kept = await shared.get(key)
+            if kept is not None:
+                self.keep(key, *kept)
+                return kept[0], Origin.L2
+        value = await fetch()
+        if type(value) is Unkept:
+            return value.value, Origin.STORE
+        self._keep_everywhere(key, value)
+        return value, Origin.STORE
+
+    def _keep_everywhere(self, key: bytes, value: Any) -> None:
+        self.keep(key, value)
+        if self._shared is not None and (fresh_s := self.policy.fresh_s(value)) > 0:
+            self._shared.put(key, value, fresh_s)
+
+    def _refresh(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> None:
+        """Fetch in the background, unless somebody does already; a failure leaves what there is."""
+        if key not in self._flights:
+            task = asyncio.get_running_loop().create_task(self._refreshed(key, fetch))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _refreshed(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            value = await fetch()
+        except (TransientError, TimeoutError) as error:
+            log.info("a kept answer could not be refreshed: %s", error)
+            return
+        if type(value) is not Unkept:
+            self._keep_everywhere(key, value)
+
+
+def _settle(flight: asyncio.Future[Any] | None, found: Any = None, error: Exception | None = None) -> None:
+    if flight is None or flight.done():
+        return
+    if error is None:
+        flight.set_result(found)
+    else:
+        flight.set_exception(error)
+        flight.exception()  # those who wait for it have it; nobody else needs it

@@ -1,0 +1,103 @@
+"""The KV addresses: one key, composite ones too, and many keys in one request."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from millrace.serving.call import Answer, Call, Operation
+from millrace.serving.formats import encode_row, encode_rows, negotiate
+from millrace.serving.http.messages import Header, Request, Response
+from millrace.serving.http.problems import problem
+from millrace.serving.http.routes import Route
+from millrace.serving.kv.rows import StoredRow, StoredRows
+from millrace.serving.refusals import Refused, UnknownApi
+from millrace.serving.registry import Served
+from millrace.serving.service import Service
+
+PREFIX = "/v1/kv/"
+_MGET = ":mget"
+
+
+def routes(service: Service) -> list[Route]:
+    """`GET /v1/kv/{api}/{key}` and `POST /v1/kv/{api}:mget`."""
+    return [
+        Route(("GET",), PREFIX, lambda request: _get(service, request)),
+        Route(("POST",), PREFIX, lambda request: _post(service, request)),
+    ]
+
+
+async def _get(service: Service, request: Request) -> Response:
+    name, *key = request.segments()[2:]
+    if not key or key == [""]:
+        raise Refused("the address has no key", hint=f"write it like {PREFIX}{name}/42")
+    served = service.registry.find(name, "kv")
+    call = Call(Operation.GET, key[0] if len(key) == 1 else tuple(key), context_of(service, request))
+    wanted = negotiate(request.header(b"accept"))
+    answer = await served.call(call)
+    found: StoredRow = answer.body
+    headers = headers_of(served, answer)
+    if found.stored is None:
+        return problem(404, "not-found", "the current version has no row under this key", headers=headers, api=name)
+    if request.headers.get(b"if-none-match") == _etag(answer):
+        return Response(304, headers=headers)
+    return Response(200, encode_row(found, wanted), wanted.content_type.encode(), headers)
+
+
+async def _post(service: Service, request: Request) -> Response:
+    name, *more = request.segments()[2:]
+    if more or not name.endswith(_MGET):
+        raise UnknownApi("there is nothing to POST to at this address", hint=f"POST to {PREFIX}{{api}}{_MGET}")
+    served = service.registry.find(name.removesuffix(_MGET), "kv")
+    wanted = negotiate(request.header(b"accept"))
+    keys = _keys(request)
+    answer = await served.call(Call(Operation.MULTI_GET, keys, context_of(service, request)))
+    rows: StoredRows = answer.body
+    return Response(200, encode_rows(rows, wanted), wanted.content_type.encode(), headers_of(served, answer))
+
+
+def context_of(service: Service, request: Request) -> Any:
+    """Who calls, until when, and whether the cache may answer (`Cache-Control: no-cache` passes it by)."""
+    try:
+        return service.context(
+            request.header(b"authorization"),
+            request.header(b"x-timeout-ms"),
+            fresh="no-cache" in request.header(b"cache-control").lower(),
+        )
+    except ValueError as error:
+        raise Refused(f"X-Timeout-Ms: {error}", hint="a number of milliseconds, e.g. 50") from error
+
+
+def headers_of(served: Served, answer: Answer) -> tuple[Header, ...]:
+    """Caching headers, where the answer came from, and how long each stage took."""
+    cache = getattr(served.plan, "cache", None)
+    seconds = int(cache.ttl.total_seconds()) if cache is not None else 0
+    found: list[Header] = [
+        (b"cache-control", b"private, max-age=%d" % seconds if seconds else b"no-cache"),
+        (b"vary", b"accept, accept-encoding, authorization"),
+        (b"x-millrace-origin", str(answer.origin).encode()),
+    ]
+    if answer.version:
+        found.append((b"etag", _etag(answer)))
+    if answer.stages:
+        stages = ", ".join(f"{name};dur={seconds * 1000:.3f}" for name, seconds in answer.stages)
+        found.append((b"server-timing", stages.encode()))
+    return tuple(found)
+
+
+def _etag(answer: Answer) -> bytes:
+    return b'W/"%b"' % answer.version.encode()
+
+
+def _keys(request: Request) -> list[Any]:
+    """The keys of `{"keys": [1, "b", ["de", 3]]}`; a list is a composite key."""
+    try:
+        body = json.loads(request.body)
+    except ValueError as error:
+        raise Refused(f"the body is not JSON: {error}", hint='write {"keys": [1, 2]}') from None
+    keys = body.get("keys") if isinstance(body, dict) else None
+    if not isinstance(keys, list):
+        raise Refused("the body has no list of 'keys'", hint='write {"keys": [1, 2]}; a composite key is a list')
+    if unknown := set(body) - {"keys"}:
+        raise Refused(f"the body has unknown members: {', '.join(sorted(unknown))}", hint='it has "keys" alone')
+    return [tuple(key) if isinstance(key, list) else key for key in keys]

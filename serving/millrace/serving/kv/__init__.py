@@ -1,0 +1,1 @@
+"""KV APIs: rows by key."""

@@ -1,0 +1,130 @@
+"""A KV API: get, multi-get, exists; through its cache, from its store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from millrace.connectors.base import Form, StoredReader
+from millrace.errors import NotFound
+from millrace.serving.caches import Cache, Policy, Unkept
+from millrace.serving.call import Answer, Call, Operation, Origin
+from millrace.serving.kv.rows import StoredRow, StoredRows
+from millrace.serving.kv.source import stored_reader
+from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
+from millrace.serving.refusals import Refused, TooLarge
+
+DEFAULT_MOST_KEYS = 1000
+
+
+class KvApi:
+    """Rows of one asset by key. Every answer is of one version, from its beginning to its end."""
+
+    def __init__(self, plan: KvPlan, host: Host) -> None:
+        self.plan = plan
+        self._reader = plan.reader(host.settings)
+        self._source: StoredReader = stored_reader(self._reader, plan.asset, plan.fields)
+        self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
+        self.most_keys = int(plan.profile.limits.get("keys") or DEFAULT_MOST_KEYS)
+
+    @property
+    def in_time_by_itself(self) -> bool:
+        """Whether the reader's own timeout is the API's, so that a call needs no timer of its own."""
+        return self.plan.profile.timeout_s is None
+
+    def hit(self, stored_key: bytes) -> StoredRow | None:
+        """The row under a key when it is kept and needs no refresh; None says nothing about the row."""
+        if self.cache is None:
+            return None
+        entry = self.cache.hit(stored_key)
+        return None if entry is None else entry.value
+
+    async def open(self) -> None:
+        await self._reader.open()
+
+    async def close(self) -> None:
+        if self.cache is not None:
+            await self.cache.close()
+        await self._reader.close()
+
+    @property
+    def form(self) -> Form:
+        """Of the version that answers now. Raises NotFound when there is none."""
+        return self._source.form
+
+    async def call(self, call: Call) -> Answer:
+        match call.operation:
+            case Operation.GET:
+                form = self._source.form
+                body, origin = await self.get(form, call.arguments, form.key(call.arguments), call.context.fresh)
+                return Answer(body, body.form.version, origin)
+            case Operation.EXISTS:
+                form = self._source.form
+                body, origin = await self.get(form, call.arguments, form.key(call.arguments), call.context.fresh)
+                return Answer(body.stored is not None, body.form.version, origin)
+            case Operation.MULTI_GET:
+                rows, origin = await self.multi_get(call.arguments, call.context.fresh)
+                return Answer(rows, rows.form.version, origin)
+            case _:
+                raise Refused(f"the KV API {self.plan.api} has no operation '{call.operation}'")
+
+    async def get(self, form: Form, key: Any, stored_key: bytes, fresh: bool = False) -> tuple[StoredRow, Origin]:
+        """The row under a key; `stored_key` is `form.key(key)`, which the caller has made already."""
+        cache = self.cache
+        if cache is None:
+            return StoredRow(*await self._source.fetch(form, key, stored_key)), Origin.STORE
+        if fresh:
+            found = StoredRow(*await self._source.fetch(form, key, stored_key))
+            self._keep(cache, form, stored_key, found)
+            return found, Origin.STORE
+
+        async def fetch() -> StoredRow | Unkept | None:
+            found = StoredRow(*await self._source.fetch(form, key, stored_key))
+            if found.form is not form:
+                return Unkept(found)
+            return None if found.stored is None else found
+
+        value, origin = await cache.get(stored_key, fetch)
+        return (StoredRow(form, None) if value is None else value), origin
+
+    async def multi_get(self, keys: Sequence[Any], fresh: bool = False) -> tuple[StoredRows, Origin]:
+        """The rows under many keys. Raises TooLarge for more keys than the API allows."""
+        if len(keys) > self.most_keys:
+            raise TooLarge(
+                f"{len(keys)} keys in one request to {self.plan.api}, of at most {self.most_keys}",
+                hint="ask in several requests",
+            )
+        form = self._source.form
+        if self.cache is None or fresh:
+            return StoredRows(*await self._source.fetch_all(form, keys)), Origin.STORE
+        return await self._multi_get_cached(self.cache, form, keys)
+
+    async def _multi_get_cached(self, cache: Cache, form: Form, keys: Sequence[Any]) -> tuple[StoredRows, Origin]:
+        stored_keys = [*map(form.key, keys)]
+        entries = [*map(cache.hit, stored_keys)]
+        wanted = [place for place, entry in enumerate(entries) if entry is None]
+        found: list[Any] = [None if e is None or e.value is None else e.value.stored for e in entries]
+        if not wanted:
+            return StoredRows(form, found), Origin.L1
+        later, rows = await self._source.fetch_all(form, [keys[place] for place in wanted])
+        if later is not form:  # a flip: what was kept is of another version
+            return StoredRows(*await self._source.fetch_all(later, keys)), Origin.STORE
+        for place, stored in zip(wanted, rows, strict=True):
+            found[place] = stored
+            self._keep(cache, form, stored_keys[place], StoredRow(form, stored))
+        return StoredRows(form, found), Origin.STORE
+
+    def _keep(self, cache: Cache, form: Form, stored_key: bytes, found: StoredRow) -> None:
+        if found.form is form:
+            cache.keep(stored_key, None if found.stored is None else found)
+
+
+def published(api: KvApi) -> bool:
+    """Whether there is a version that can answer."""
+    try:
+        return bool(api.form.version)
+    except NotFound:
+        return False
+
+
+KIND = Kind(compile_kv, KvApi)

@@ -1,0 +1,62 @@
+"""Where a KV API gets rows from: readers that give stored bytes as they are, and one face for those that can't."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from millrace.connectors.base import Field, Form, KeyReader, StoredReader
+
+
+def stored_reader(reader: KeyReader, asset: str, fields: Sequence[Field]) -> StoredReader:
+    """The reader itself when it gives rows as they are stored; else one that takes the rows for what is stored."""
+    if isinstance(getattr(type(reader), "form", None), property):
+        return cast(StoredReader, reader)
+    return RowReader(reader, asset, tuple(fields))
+
+
+class RowReader:
+    """A `StoredReader` over any `KeyReader`: what is stored is the row itself."""
+
+    def __init__(self, reader: KeyReader, asset: str, fields: tuple[Field, ...]) -> None:
+        self._reader = reader
+        self._asset = asset
+        self._fields = fields
+        self._form: Form | None = None
+
+    @property
+    def form(self) -> Form:
+        version = self._reader.version
+        if self._form is None or self._form.version != version:
+            self._form = self._form_of(version)
+        return self._form
+
+    async def fetch(self, form: Form, key: Any, stored_key: bytes) -> tuple[Form, Any]:
+        row = await self._reader.get(key)
+        return self.form, row
+
+    async def fetch_all(self, form: Form, keys: Sequence[Any]) -> tuple[Form, Sequence[Any]]:
+        rows = await self._reader.multi_get(keys)
+        return self.form, rows
+
+    def _form_of(self, version: str) -> Form:
+        prefix = f"{self._asset}:{version}:"
+
+        def key(key: Any) -> bytes:
+            parts = key if isinstance(key, list | tuple | Mapping) else (key,)
+            return (prefix + json.dumps(parts, default=str, sort_keys=True, separators=(",", ":"))).encode()
+
+        return Form(
+            version=version,
+            fields=self._fields,
+            key_columns=(),
+            encoding="row",
+            key=key,
+            text_key=lambda text: key(text.decode()),
+            decode=_same,
+        )
+
+
+def _same(row: Any) -> Any:
+    return row

@@ -1,0 +1,64 @@
+"""What all transports share: the APIs, who calls, the numbers, and whether the server is ready or leaving."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from millrace.serving.call import ANONYMOUS, Consumer, Context
+from millrace.serving.guards import GuardMaker
+from millrace.serving.metrics import Metrics
+from millrace.serving.registry import Registry
+from millrace.spec.settings import Settings
+
+
+def anonymous(_credential: str) -> Consumer:
+    """Everybody is the same consumer: how a server without permissions knows who calls."""
+    return ANONYMOUS
+
+
+@dataclass
+class Service:
+    """One worker's state, made at its start and handed to each transport.
+
+    `identify` gives the consumer of a credential (what stands in `Authorization`, "" without it); it must not wait, and
+    raises Unauthenticated.
+    """
+
+    settings: Settings
+    guards: Sequence[GuardMaker] = ()
+    identify: Callable[[str], Consumer] = anonymous
+    metrics: Metrics = field(default_factory=Metrics)
+    draining: bool = False
+
+    def __post_init__(self) -> None:
+        self.registry = Registry(self.settings, self.metrics, self.guards)
+
+    async def open(self) -> None:
+        """Open the registry. Raises what that raises."""
+        await self.registry.open()
+
+    async def close(self) -> None:
+        await self.registry.close()
+
+    def context(self, credential: str, timeout_ms: str = "", *, fresh: bool = False) -> Context:
+        """The context of a request. `timeout_ms`: the caller's own limit, as text; raises ValueError if it is none."""
+        deadline = None
+        if timeout_ms:
+            milliseconds = float(timeout_ms)
+            if not 0 < milliseconds < 86_400_000:
+                raise ValueError(f"a timeout of {timeout_ms} ms; expected more than 0 and less than a day")
+            deadline = time.monotonic() + milliseconds / 1000
+        return Context(self.identify(credential), deadline=deadline, fresh=fresh)
+
+    def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether requests should come here, and the details for a person."""
+        snapshot = self.registry.snapshot
+        details: dict[str, object] = {
+            "apis": len(snapshot.apis),
+            "broken": dict(snapshot.broken),
+            "catalog": self.registry.catalog_problem or "ok",
+            "draining": self.draining,
+        }
+        return not self.draining, details

@@ -1,0 +1,75 @@
+"""KV over HTTP: a real server, a real Redis, versions that were really published."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from millrace.spec.settings import Settings
+from tests.servers.process import wait_until
+from tests.serving.http.running import serving
+from tests.serving.publishing import Publisher, people
+
+
+def test_a_row_is_answered_in_every_format(settings: Settings, publisher: Publisher) -> None:
+    version = publisher.publish(people(10, "hello"))
+    row = {"id": 7, "name": "person 7", "note": "hello"}
+    with serving(settings) as server, server.client() as client:
+        answer = client.get("/v1/kv/user_profile/7")
+        assert answer.status_code == 200
+        assert answer.json() == row
+        assert answer.headers["etag"] == f'W/"{version.id}"'
+        assert "total;dur=" in answer.headers["server-timing"]
+        stored = client.get("/v1/kv/user_profile/7", headers={"accept": "application/x-protobuf"})
+        assert stored.content == b"\x08\x07\x12\x08person 7\x1a\x05hello"
+        arrow = client.get("/v1/kv/user_profile/7", headers={"accept": "application/vnd.apache.arrow.stream"})
+        assert pa.ipc.open_stream(arrow.content).read_all().to_pylist() == [row]
+
+
+def test_many_keys_are_answered_in_their_order(settings: Settings, publisher: Publisher) -> None:
+    version = publisher.publish(people(10))
+    with serving(settings) as server, server.client() as client:
+        answer = client.post("/v1/kv/user_profile:mget", json={"keys": [3, 99, 1]}).json()
+    assert answer["version"] == version.id
+    assert [row and row["id"] for row in answer["rows"]] == [3, None, 1]
+
+
+def test_composite_keys_are_segments_of_the_address(settings: Settings, publisher: Publisher) -> None:
+    publisher.key = "{country}:{city}"
+    publisher.publish([{"country": "de", "city": "Köln/Deutz", "people": 1}])
+    with serving(settings) as server, server.client() as client:
+        assert client.get("/v1/kv/user_profile/de/K%C3%B6ln%2FDeutz").json()["people"] == 1
+        assert client.post("/v1/kv/user_profile:mget", json={"keys": [["de", "Köln/Deutz"]]}).json()["rows"][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/v1/kv/user_profile/99", 404, "no row under this key"),
+        ("/v1/kv/user_profile/abc", 400, "'abc' is not a bigint"),
+        ("/v1/kv/user_profile/1/2", 400, "the key '{id}' needs id; got 2"),
+        ("/v1/kv/user_profile/%ff", 400, "not UTF-8"),
+        ("/v1/kv/user_profil/1", 404, "did you mean 'user_profile'?"),
+        ("/v1/nothing", 404, "nothing at this address"),
+    ],
+)
+def test_what_cannot_be_answered_is_a_problem(
+    settings: Settings, publisher: Publisher, path: str, status: int, says: str
+) -> None:
+    publisher.publish(people(10))
+    with serving(settings) as server, server.client() as client:
+        answer = client.get(path)
+    assert answer.status_code == answer.json()["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert says in answer.json()["detail"]
+
+
+def test_apis_come_change_and_go_without_a_restart(settings: Settings, publisher: Publisher) -> None:
+    publisher.publish(people(10))
+    with serving(settings) as server, server.client() as client:
+        assert client.get("/v1/kv/second/1").status_code == 404
+        publisher.apis = ({"kv": {"name": "second", "cache": {"ttl": "30s"}}},)
+        publisher.publish(people(10))
+        wait_until(lambda: client.get("/v1/kv/second/1").status_code == 200, "the new API")
+        assert client.get("/v1/kv/second/1").headers["cache-control"] == "private, max-age=30"
+        wait_until(lambda: client.get("/v1/kv/user_profile/1").status_code == 404, "the old API to go")
