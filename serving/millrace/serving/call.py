@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from millrace.spec.model import Priority
+from millrace.spec.priority import Priority
 
 
 class Operation(StrEnum):

@@ -19,7 +19,7 @@ from millrace.errors import NotFound
 from millrace.serving.call import Answer, Api, Call, Plan, Profile
 from millrace.spec.connection import resolve
 from millrace.spec.connector import TargetRole, connectors, implementation
-from millrace.spec.model import Priority
+from millrace.spec.priority import Priority
 from millrace.spec.settings import Settings
 from millrace.spec.shape.apis import Cache, KvApi
 from millrace.spec.units import parse_duration
