@@ -119,9 +119,13 @@ def test_the_wheel_announces_its_connectors_and_its_command(wheel: Path) -> None
         pytest.param(["serving"], ["millrace.serving"], id="serving"),
         pytest.param(["jobs"], ["millrace.connectors", "millrace.jobs", "millrace.cli"], id="jobs"),
         pytest.param(["jobs", "quality"], ["millrace.quality"], id="quality"),
+        pytest.param(["airflow", "jobs"], ["millrace.dags"], id="airflow"),
     ],
 )
-def test_a_part_imports_with_its_extra_alone(wheel: Path, extras: list[str], parts: list[str]) -> None:
+def test_a_part_imports_with_its_extra_alone(
+    wheel: Path, extras: list[str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     _run_with(wheel, extras, _IMPORT_PART.format(parts=parts, entry_scripts=("migrations.env", "__main__")))
 
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from millrace.catalog import Catalog, RunRecord, VersionRecord
-from millrace.cli.output import count_text, exits, results, show, table, to_json
+from millrace.cli.output import exits, results, show, table, to_json
 from millrace.cli.spec_commands import Json
 from millrace.cli.workspace import open_catalog
 from millrace.connectors.base import SqlResult
 from millrace.errors import NotFound
+from millrace.jobs.wording import count_text
 from millrace.spec.settings import Settings
 
 AssetName = Annotated[str, typer.Argument(help="An asset.", show_default=False)]

@@ -90,19 +90,5 @@ def tell(error: MillraceError) -> None:
         messages.print("".join(traceback.format_exception(error)), markup=False)
 
 
-def size_text(size: float) -> str:
-    """Bytes for a person: 1536 → "1.5 KiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
-def count_text(number: int, noun: str) -> str:
-    """A number with its noun: "1 split", "2 splits"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def rate_text(rows: int, seconds: float) -> str:
     return f"{rows / seconds:,.0f}/s" if seconds > 0 else "—"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from millrace.cli.output import count_text, size_text
+from millrace.jobs.wording import finished_line, running_line
 
 _LIVE_EVERY_S = 0.25
 _PLAIN_EVERY_S = 5.0
@@ -54,7 +54,7 @@ class ProgressDisplay:
         with self._lock:
             self._running.pop(step, None)
             self._counts.pop(step, None)
-        self._print(f"✓ {step:<18} {stats.get('seconds', 0.0):7.2f} s  {_summary(step, stats)}".rstrip())
+        self._print(finished_line(step, stats))
 
     def note(self, text: str) -> None:
         self._print(f"· {text}")
@@ -74,36 +74,4 @@ class ProgressDisplay:
                     self._print(line)
 
     def _line(self, step: str, since: float) -> str:
-        seconds = time.monotonic() - since
-        rows, size, expected = self._counts.get(step, (0, 0, None))
-        if not rows:
-            return f"… {step:<18} {seconds:7.1f} s"
-        share = f" of about {expected:,} ({min(rows / expected, 1):.0%})" if expected else ""
-        return f"… {step:<18} {seconds:7.1f} s  {rows:,} rows{share}, {rows / seconds:,.0f} rows/s, {size_text(size)}"
-
-
-def _summary(step: str, stats: Mapping[str, Any]) -> str:
-    kind = step.split(":", maxsplit=1)[0]
-    match kind:
-        case "plan":
-            rows = stats.get("estimated_rows")
-            about = f"about {count_text(rows, 'row')}" if rows is not None else "rows not known"
-            return f"{count_text(stats['splits'], 'split')}, {about}"
-        case "stage":
-            return (
-                f"{stats['rows_read']:,} read, {stats['rows_filtered']:,} filtered, {stats['rows_dirty']:,} dirty, "
-                f"{stats['rows_staged']:,} staged ({size_text(stats['bytes_staged'])})"
-            )
-        case "check":
-            warned = f", {stats['warned']} warned" if stats["warned"] else ""
-            if not stats["checks"]:
-                return "the spec has no checks"
-            return f"{stats['passed']} of {stats['checks']} passed{warned}"
-        case "load":
-            return f"{stats['rows_loaded']:,} rows, {size_text(stats['bytes_loaded'])}, {stats['rows_dirty']:,} dirty"
-        case "verify":
-            return f"{stats['rows_found']:,} rows found, {stats['rows_sampled']} compared"
-        case "publish":
-            return f"version {stats['version']} is current"
-        case _:
-            return f"erased {', '.join(stats['retired'])}" if stats.get("retired") else ""
+        return running_line(step, time.monotonic() - since, *self._counts.get(step, (0, 0, None)))

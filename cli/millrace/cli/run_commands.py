@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from millrace.cli.output import count_text, exits, messages, rate_text, results, show, size_text, table, tell
+from millrace.cli.output import exits, messages, rate_text, results, show, table, tell
 from millrace.cli.progress import ProgressDisplay
 from millrace.cli.spec_commands import Json, SpecFile
 from millrace.cli.workspace import find_spec, open_catalog, targets_of
+from millrace.jobs.wording import count_text, size_text
 from millrace.spec import Spec, load_spec
 from millrace.spec.settings import Settings
 from millrace.spec.yaml_text import flow
