@@ -19,14 +19,14 @@ Anything may raise `TransientError` (the step is tried again) or a `RunFailed` (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from millrace.spec.connection import Connection
 from millrace.spec.connector import Mode, Options
-from millrace.spec.types import Column
+from millrace.spec.types import Column, DataType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -357,12 +357,61 @@ class SqlResult(Protocol):
     def rows(self) -> Sequence[Sequence[Any]]: ...
 
 
+@dataclass(frozen=True)
+class SqlTable:
+    """Where the rows of one version of an asset are queried: the parts of the table's name, the last one its own.
+
+    `version` is empty where the table has none: then it changes under its readers. `renamed` are columns that are
+    called otherwise there: the asset's name for it, the table's.
+    """
+
+    version: str
+    parts: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
+
+
 class SqlReader(Protocol):
-    """Serving side of a store with SQL. Made as `Reader(connection)`; used from one asyncio loop."""
+    """Serving side of a store with SQL. Made as `Reader(connection)`; used from one asyncio loop.
+
+    Raises NotFound for a version that is gone, TransientError when the store can't be reached or took too long, and
+    TargetError for what it refuses. A call that is cancelled ends its statement in the store.
+    """
+
+    #: Whose SQL it speaks, and with that how parameters are written: clickhouse, druid or mysql.
+    dialect: ClassVar[str]
 
     async def open(self) -> None: ...
 
-    async def query(self, sql: str, params: Mapping[str, Any] | None = None) -> SqlResult:
-        """Run a query; `params` are bound by the store, never put into the text."""
+    async def table(self, asset: str, options: Mapping[str, Any], version: str | None = None) -> SqlTable:
+        """Where the rows of a version are: the current one's, known for at most a second, or of one by its id.
+
+        Raises NotFound when nothing is published; whether a version by its id is still there, the query tells.
+        """
+
+    async def query(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        types: Sequence[DataType] = (),
+        timeout_s: float | None = None,
+    ) -> SqlResult:
+        """Run a query; `params` are bound by the store or its driver, never put into the text here.
+
+        With `types`, the columns' values are those of these types: ints, floats, Decimals, str, bytes, dates, times.
+        """
+
+    def stream(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        types: Sequence[DataType],
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[pa.RecordBatch]:
+        """A query's rows as Arrow, batch by batch, as they come: memory doesn't grow with them.
+
+        Close the iterator to end the statement before its end.
+        """
 
     async def close(self) -> None: ...

@@ -7,13 +7,14 @@ relative to the step, the check or the entry. A name that is not there is report
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from millrace.spec import model
 from millrace.spec.connector import Options
 from millrace.spec.diagnostics import Problem, did_you_mean, shown
 from millrace.spec.expectations import COLUMN_ARGUMENTS
+from millrace.spec.named_query import parse_named
 from millrace.spec.sql import Expression, Output, Query, Reference, SqlError, Star, parse_expression, parse_query
 from millrace.spec.types import Column, DataType, Kind
 
@@ -164,8 +165,12 @@ def _renamed(names: Mapping[str, str], columns: Columns | None) -> tuple[Columns
     return {**{names.get(c, c): t for c, t in columns.items()}, **missed}, problems
 
 
-def query_problems(text: str, columns: Columns | None) -> list[Problem]:
-    """What is wrong with a query over `input`; paths lead to the key `sql`."""
+def query_problems(text: str, parameters: Collection[str], columns: Columns | None) -> list[Problem]:
+    """What is wrong with a named query over `input`; paths lead to the key `sql`."""
+    try:
+        parse_named(text, parameters)
+    except SqlError as error:
+        return [Problem(("sql",), str(error), offset=error.offset, length=error.length)]
     return _queried(text, columns)[1]
 
 

@@ -217,4 +217,4 @@ def _api_columns(body: KvApi | SqlApi | UnionApi, columns: flow.Columns | None) 
                 yield Problem(("range", key), flow.missing(name, columns))
     if isinstance(body, SqlApi):
         for name, query in body.queries.items():
-            yield from (p.under("queries", name) for p in flow.query_problems(query.sql, columns))
+            yield from (p.under("queries", name) for p in flow.query_problems(query.sql, query.parameters, columns))

@@ -117,6 +117,16 @@ def parse_query(text: str) -> Query:
     return Query(outputs, tuple(r for r in _references(tree, scope) if r.name.lower() not in named))
 
 
+def tree_of(text: str) -> Any:
+    """The one tree of a text; None where the parser can't go. Raises SqlError for what is no SQL, or more than one."""
+    return _parse(text)
+
+
+def place_in(identifier: Any) -> tuple[int, int] | None:
+    """Offset and length of an identifier in its text, where the parser knows."""
+    return _place(identifier) if hasattr(identifier, "meta") else None
+
+
 def _names(alias: Any) -> list[str]:
     names = alias.args.get("expressions")
     return [name.name for name in names] if isinstance(names, list) else [alias.alias]

@@ -101,8 +101,15 @@ class NamedQuery(Part):
     """A query with parameters that consumers call by its name."""
 
     sql: Expression = Field(description="One SELECT over `input`, the asset's table; parameters are `:name`.")
-    parameters: dict[ColumnName, TypeText] = Field(
-        default={}, description="Parameter: type.", examples=[{"city": "string"}]
+    parameters: dict[Name, TypeText] = Field(
+        default={},
+        description="Parameter: type; a list is an array, for `city in (:cities)`.",
+        examples=[{"city": "string", "cities": "array<string>"}],
+    )
+    returns: dict[ColumnName, TypeText] = Field(
+        default={},
+        description="Types of columns that the query gives, where they are not plain from the text.",
+        examples=[{"share": "double"}],
     )
 
 
