@@ -104,14 +104,20 @@ class SourceRead:
 
 
 class Source(ABC):
-    """How to read from one system. Made with validated options and a resolved connection (or none)."""
+    """How to read from one system. Made with validated options and a resolved connection (or none).
+
+    `others` are the connections that `Options.other_connections` names, by their names in the spec.
+    """
 
     #: Of a source that isn't gated: the names of Spark's own metrics that tell how long its tasks waited for it.
     wait_metrics: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, options: Options, connection: Connection | None) -> None:
+    def __init__(
+        self, options: Options, connection: Connection | None, others: Mapping[str, Connection] | None = None
+    ) -> None:
         self.options = options
         self.connection = connection
+        self.others = others or {}
 
     @abstractmethod
     def plan(self, request: PlanRequest) -> SourcePlan:

@@ -49,6 +49,10 @@ class Options(BaseModel):
         """The option that makes this source read only what is new since the last publish; None when it reads all."""
         return None
 
+    def other_connections(self) -> Sequence[str]:
+        """The connections that these options name besides the one in their field `connection`."""
+        return ()
+
     def referenced_columns(self) -> Mapping[str, Sequence[str]]:
         """Columns that these options refer to, by the option's name, e.g. `{"key": ["id"]}` of a target."""
         return {}

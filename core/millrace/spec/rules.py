@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from millrace.spec import columns as flow
-from millrace.spec.connector import Mode, connectors
+from millrace.spec.connector import Mode, Options, connectors
 from millrace.spec.diagnostics import Path, Problem, did_you_mean
 from millrace.spec.shape.apis import ApiEntry, KvApi, SqlApi, UnionApi
 from millrace.spec.shape.checks import CheckEntry
@@ -171,10 +171,10 @@ def _test_connections(sections: Sections) -> Iterator[Problem]:
             yield Problem(("test", "connections", name), message, on_key=True)
 
 
-def connection_names(options: BaseModel) -> list[str]:
-    """The connections that a connector's options name: its field `connection`, where it has one."""
+def connection_names(options: Options) -> list[str]:
+    """The connections that a connector's options name: its field `connection`, where it has one, and others."""
     name = getattr(options, "connection", None)
-    return [name] if isinstance(name, str) else []
+    return [*([name] if isinstance(name, str) else []), *options.other_connections()]
 
 
 def _columns(sections: Sections) -> tuple[flow.Columns | None, list[Problem]]:

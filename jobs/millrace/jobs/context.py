@@ -166,7 +166,8 @@ def open_source(spec: Spec, connection: Callable[[str], Connection]) -> Source:
         raise ConfigError(f"'{entry.connector}' can't be a source", hint="see `millrace connectors`")
     made = implementation(role.implementation, f"the source '{entry.connector}'")
     name = getattr(entry.options, "connection", None)
-    source: Source = made(entry.options, connection(name) if name else None)
+    others = {other: connection(other) for other in entry.options.other_connections()}
+    source: Source = made(entry.options, connection(name) if name else None, others)
     return source
 
 

@@ -11,6 +11,7 @@ from millrace.jobs import publishing, runner
 from millrace.jobs.context import Driver, Observer
 from millrace.jobs.session import SessionHolder
 from millrace.spec import Spec
+from millrace.spec.rules import connection_names
 from millrace.spec.settings import Settings
 
 TRIAL_SUFFIX = "__test"
@@ -37,8 +38,8 @@ def trial(spec: Spec, settings: Settings, observer: Observer, session: SessionHo
 
 def _refuse_production(spec: Spec) -> None:
     options = [spec.source.options, *(target.options for target in spec.targets)]
-    used = [getattr(one, "connection", None) for one in options]
-    missing = sorted({name for name in used if name and name not in spec.test.connections})
+    used = {name for one in options for name in connection_names(one)}
+    missing = sorted(used - set(spec.test.connections))
     if missing:
         raise ConfigError(
             f"testing {spec.asset}: no test connection stands in for {', '.join(missing)}",

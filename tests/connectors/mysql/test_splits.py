@@ -49,13 +49,13 @@ def _no_spark() -> Any:
 
 def conditions(planned: SourcePlan, database: Database) -> list[str]:
     """The splits' conditions over the table's own column, as the reading statements have them."""
-    name = planned.details["split_by"]
+    name = planned.details["tables"][0]["split_by"]
     if name is None:
         return ["1 = 1" for _ in planned.splits]
     type_, full, p, s, charset, collation = database.execute(
         "SELECT DATA_TYPE, COLUMN_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_SET_NAME, COLLATION_NAME"
         " FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND COLUMN_NAME = %s",
-        (database.name, planned.details["table"], name),
+        (database.name, planned.details["tables"][0]["table"], name),
     )[0]
     key = split_key(TableColumn(name, type_, full, p, s, charset, collation, True), "")
     assert isinstance(key, SplitKey)
@@ -253,9 +253,9 @@ def test_the_primary_key_is_taken_or_the_index_that_serves_where_and_else_one_ch
     database.execute("CREATE TABLE t (id BIGINT PRIMARY KEY AUTO_INCREMENT, day DATE, label ENUM('a','b'), KEY (day))")
     database.execute("INSERT INTO t SELECT seq, '2020-01-01' + INTERVAL seq DIV 10 DAY, 'a' FROM seq_1_to_20000")
     database.execute("ANALYZE TABLE t")
-    assert plan(database).details["split_by"] == "id"
+    assert plan(database).details["tables"][0]["split_by"] == "id"
     by_day = plan(database, where="day >= '2025-01-01' AND label = 'a'")
-    assert by_day.details["split_by"] == "day"
+    assert by_day.details["tables"][0]["split_by"] == "day"
     assert sum(rows_by_splits(by_day, database, "day >= '2025-01-01'")) == 20_000 - 18_270 + 1
     for table in ("CREATE TABLE t (a INT)", "CREATE TABLE t (label ENUM('a','b') PRIMARY KEY)"):
         database.execute("DROP TABLE t")

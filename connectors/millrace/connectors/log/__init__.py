@@ -11,6 +11,7 @@ connector = Connector(
     source=SourceRole(
         options=LogOptions,
         implementation="millrace.connectors.log.source:LogSource",
+        incremental=True,
         formats=tuple(format_.value for format_ in Format),
     ),
 )

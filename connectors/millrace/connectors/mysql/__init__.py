@@ -7,7 +7,9 @@ from millrace.spec.connector import Connector, SourceRole
 
 connector = Connector(
     name="mysql",
-    summary="MySQL or MariaDB: a table or view, read in parallel by ranges of a column",
-    source=SourceRole(options=MysqlOptions, implementation="millrace.connectors.mysql.source:MysqlSource"),
+    summary="MySQL or MariaDB: a table, view or shards, whole or what is new, in parallel ranges of a column",
+    source=SourceRole(
+        options=MysqlOptions, implementation="millrace.connectors.mysql.source:MysqlSource", incremental=True
+    ),
     schemes=("mysql", "mariadb"),
 )

@@ -35,6 +35,11 @@ class Client:
         self._link = link
         self.statements = 0
 
+    @property
+    def name(self) -> str:
+        """The server, for messages."""
+        return str(self._end.connection)
+
     def value(self, sql: str) -> Any:
         """The first value of the first row; None when there is no row."""
         rows = self.rows(sql)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from millrace.connectors.base import SourcePlan
 from millrace.connectors.mysql.client import Client, TooSlow
+from millrace.connectors.mysql.increment import increment
 from millrace.connectors.mysql.key import SplitKey, Value, split_key, splittable_types
 from millrace.connectors.mysql.options import MysqlOptions
+from millrace.connectors.mysql.shards import expanded, has_wildcard
 from millrace.connectors.mysql.splits import (
     cuts_by_index,
     even_cuts,
@@ -18,10 +21,22 @@ from millrace.connectors.mysql.splits import (
     quantile_cuts,
     wanted_splits,
 )
-from millrace.connectors.mysql.statistics import Ends, Estimate, IndexKeys, Table, describe, ends, estimate, sample
+from millrace.connectors.mysql.statistics import (
+    Ends,
+    Estimate,
+    IndexKeys,
+    Table,
+    both,
+    describe,
+    ends,
+    estimate,
+    sample,
+    tables_like,
+)
 from millrace.connectors.mysql.types import TableColumn, our_column, read_column
 from millrace.errors import SourceError
 from millrace.spec.diagnostics import did_you_mean, listed
+from millrace.spec.types import Column, column
 
 
 @dataclass(frozen=True)
@@ -33,27 +48,151 @@ class Division:
     notes: tuple[str, ...]
 
 
-def plan_table(client: Client, options: MysqlOptions, database: str, channels: int) -> SourcePlan:
-    """The frozen plan of a table. Raises SourceError naming what is missing and what there is."""
-    table = describe(client, database, options.table)
-    columns = wanted_columns(table, options.columns)
-    guess = estimate(client, table, options.where)
-    key = choose_key(table, options, guess)
-    division = divide(client, table, key, options.where, guess, channels)
+@dataclass(frozen=True)
+class Shard:
+    """One table's part of a plan. `where` is the whole condition; `reached` that of its cursor."""
+
+    table: Table
+    columns: Sequence[TableColumn]
+    key: SplitKey | None
+    index: str
+    where: str
+    division: Division
+    reached: int | None
+
+
+def plan_read(
+    client: Client, options: MysqlOptions, database: str, channels: int, watermark: Mapping[str, Any] | None
+) -> SourcePlan:
+    """The frozen plan of a table, or of all shards. Raises SourceError naming what is missing and what there is."""
+    names = shard_names(client, options, database)
+    before, notes = _reached_before(options, watermark)
+    share = 1 if options.snapshot else max(1, -(-channels // len(names)))
+    shards = [plan_shard(client, options, name, share, before.get(".".join(name))) for name in names]
+    for shard in shards[1:]:
+        _same_columns(shards[0], shard)
     return SourcePlan(
-        columns=tuple(our_column(c, read) for c in columns if (read := read_column(c))),
-        splits=division.splits,
-        estimated_rows=division.rows,
-        estimated_bytes=division.rows * table.row_bytes if table.row_bytes else None,
+        columns=_columns(options, shards[0]),
+        splits=shards[0].division.splits
+        if len(shards) == 1
+        else tuple({"table": i, **split} for i, shard in enumerate(shards) for split in shard.division.splits),
+        estimated_rows=sum(shard.division.rows for shard in shards),
+        estimated_bytes=sum(shard.division.rows * shard.table.row_bytes for shard in shards) or None,
+        watermark=_watermark(options, before, shards),
         details={
-            "database": database,
-            "table": options.table,
-            "types": [c.full_type for c in columns],
-            "split_by": key.column.name if key else None,
-            "index": key.index if key and guess.range_index in ("", key.index) else "",
+            "tables": [_details(shard) for shard in shards],
+            "types": [c.full_type for c in shards[0].columns],
+            "snapshot": options.snapshot,
         },
-        notes=division.notes,
+        notes=(*notes, *(_counted(shards)), *(note for shard in shards for note in shard.division.notes)),
     )
+
+
+def shard_names(client: Client, options: MysqlOptions, database: str) -> list[tuple[str, str]]:
+    """(database, table) of everything that is read. Raises SourceError when a wildcard stands for nothing."""
+    found: list[tuple[str, str]] = []
+    for schema in expanded(database):
+        for name in expanded(options.table):
+            if not has_wildcard(schema) and not has_wildcard(name):
+                found.append((schema, name))
+                continue
+            tables = tables_like(client, schema, name)
+            if not tables:
+                raise SourceError(
+                    f"no table of {client.name} matches {schema}.{name}",
+                    hint="correct `table` or `database`, or grant the user SELECT on the tables",
+                )
+            found += tables
+    return list(dict.fromkeys(found))
+
+
+def plan_shard(
+    client: Client, options: MysqlOptions, name: tuple[str, str], channels: int, before: int | None
+) -> Shard:
+    """One table's part of the plan; `before` is what the last publish has reached of its cursor."""
+    table = describe(client, *name)
+    if options.snapshot and table.engine.lower() != "innodb":
+        raise SourceError(
+            f"planning the read of {table}: only an InnoDB table has snapshots, and this is"
+            f" {'a ' + table.engine + ' table' if table.engine else 'a view'}",
+            hint="leave `snapshot` out, or name InnoDB tables",
+        )
+    columns = wanted_columns(table, options.columns)
+    where, reached, notes = options.where, None, tuple[str, ...]()
+    if options.cursor is not None:
+        estimate(client, table, where)  # so that an error in `where` names it alone
+        found = increment(client, table, _column(table, options.cursor.column, "cursor"), options.cursor, before)
+        where, reached, notes = both(where, found.condition), found.reached, found.notes
+    guess = estimate(client, table, where)
+    key = None if options.snapshot else choose_key(table, options, guess)
+    division = (
+        Division(({},), guess.rows, ()) if options.snapshot else divide(client, table, key, where, guess, channels)
+    )
+    return Shard(
+        table,
+        columns,
+        key,
+        key.index if key and guess.range_index in ("", key.index) else "",
+        where,
+        replace(division, notes=(*notes, *division.notes)),
+        reached,
+    )
+
+
+def _details(shard: Shard) -> Mapping[str, Any]:
+    return {
+        "database": shard.table.database,
+        "table": shard.table.name,
+        "split_by": shard.key.column.name if shard.key else None,
+        "index": shard.index,
+        "where": shard.where,
+    }
+
+
+def _columns(options: MysqlOptions, shard: Shard) -> tuple[Column, ...]:
+    found = [our_column(c, read) for c in shard.columns if (read := read_column(c))]
+    if options.shard_column is None:
+        return tuple(found)
+    if any(c.name == options.shard_column for c in found):
+        raise SourceError(
+            f"planning the read of {shard.table}: `shard_column: {options.shard_column}` is a column of the table",
+            hint="choose another name",
+        )
+    return (*found, column(options.shard_column, "string"))
+
+
+def _same_columns(first: Shard, other: Shard) -> None:
+    names = [(c.name.casefold(), c.full_type) for c in first.columns]
+    others = [(c.name.casefold(), c.full_type) for c in other.columns]
+    if names != others:
+        one, two = next(
+            ((a, b) for a, b in zip_longest(names, others, fillvalue=("nothing", "")) if a != b),
+        )
+        raise SourceError(
+            f"planning the read of {other.table}: it has {' '.join(two)} where {first.table} has {' '.join(one)}",
+            hint="shards have the same columns: alter the table, or name in `columns` those that they share",
+        )
+
+
+def _reached_before(options: MysqlOptions, watermark: Mapping[str, Any] | None) -> tuple[Mapping[str, int], list[str]]:
+    """What the last publish has reached in each table, by `database.table`; nothing when the cursor is another now."""
+    if options.cursor is None or watermark is None:
+        return {}, []
+    known = watermark.get("cursor")
+    if known != options.cursor.column:
+        return {}, [f"the cursor is {options.cursor.column} now, and was {known}: everything is read"]
+    return watermark["tables"], []
+
+
+def _watermark(options: MysqlOptions, before: Mapping[str, int], shards: Sequence[Shard]) -> Mapping[str, Any] | None:
+    if options.cursor is None:
+        return None
+    now = {f"{s.table.database}.{s.table.name}": s.reached for s in shards if s.reached is not None}
+    return {"cursor": options.cursor.column, "tables": {**before, **now}}
+
+
+def _counted(shards: Sequence[Shard]) -> list[str]:
+    return [f"{len(shards):,} tables, from {shards[0].table} to {shards[-1].table}"] if len(shards) > 1 else []
 
 
 def wanted_columns(table: Table, names: Sequence[str] | None) -> list[TableColumn]:

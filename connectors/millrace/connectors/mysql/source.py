@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from millrace.connectors.base import Gate, PlanRequest, Source, SourcePlan, SourceRead
@@ -12,10 +14,11 @@ from millrace.connectors.mysql.client import Client, connect
 from millrace.connectors.mysql.endpoint import Endpoint, endpoint, jdbc_url
 from millrace.connectors.mysql.key import SplitKey, quoted, split_key
 from millrace.connectors.mysql.options import MysqlOptions
-from millrace.connectors.mysql.plan import plan_table
+from millrace.connectors.mysql.plan import plan_read
+from millrace.connectors.mysql.replica import wait_for_replica
 from millrace.connectors.mysql.statistics import Table, describe, where_clause
 from millrace.connectors.mysql.truststore import store_properties
-from millrace.connectors.mysql.types import ColumnRead, TableColumn, read_column
+from millrace.connectors.mysql.types import SHARD_NAME, ColumnRead, TableColumn, read_column
 from millrace.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -38,24 +41,37 @@ class MysqlSource(Source):
         Raises SourceError naming what is missing and what there is, or TransientError when the server is away.
         """
         end, database = self._endpoint()
-        with connect(end, self.options.plan_timeout, self.options.session) as client:
-            return plan_table(client, self.options, database, request.channels)
+        with self._client(end) as client:
+            return plan_read(client, self.options, database, request.channels, request.watermark)
 
     def read(self, spark: SparkSession, plan: SourcePlan, gate: Gate) -> SourceRead:
-        """The rows of the planned ranges. Raises SourceError when the table's columns have changed since."""
-        end, database = self._endpoint()
-        with connect(end, self.options.plan_timeout, self.options.session) as client:
-            table, columns = _columns_as_planned(client, database, plan)
-        reads = [read for column in columns if (read := read_column(column))]
-        key = _key(table, plan)
-        rows = table.using(str(plan.details["index"]) if len(plan.splits) > 1 else "")
-        select = _select(rows, columns, reads, key) + where_clause(self.options.where)
-        frame = self._frame(spark, end, select, reads, _predicates(plan, key))
-        named = [
-            f"{r.spark.format(c=f'c{i}')} AS {quoted(c.name)}"
-            for i, (r, c) in enumerate(zip(reads, plan.columns, strict=True))
+        """The rows of the planned ranges. Raises SourceError when the columns of a table have changed since."""
+        end, _ = self._endpoint()
+        with self._client(end) as client:
+            shards = [_shard_as_planned(client, plan, i) for i in range(len(plan.details["tables"]))]
+        shard_column = self.options.shard_column
+        if plan.details["snapshot"]:
+            union = "\nUNION ALL ".join(_select(plan, shard, shard_column) for shard in shards)
+            return SourceRead(self._frame(spark, end, plan, union, shards[0].reads(plan), ["1 = 1"]), gated=False)
+        frames = [
+            self._frame(
+                spark,
+                end,
+                plan,
+                _select(plan, shard, shard_column),
+                shard.reads(plan),
+                [_predicate(split, shard.key) for split in plan.splits if split.get("table", 0) == i],
+            )
+            for i, shard in enumerate(shards)
         ]
-        return SourceRead(frame.selectExpr(*named), gated=False)
+        return SourceRead(reduce(lambda one, other: one.unionAll(other), frames), gated=False)
+
+    @contextmanager
+    def _client(self, end: Endpoint) -> Iterator[Client]:
+        with connect(end, self.options.plan_timeout, self.options.session) as client:
+            if self.options.replica is not None:
+                wait_for_replica(client, self.options.replica.max_lag)
+            yield client
 
     def _endpoint(self) -> tuple[Endpoint, str]:
         connection = self.connection
@@ -67,11 +83,19 @@ class MysqlSource(Source):
                 f"neither the connection {connection} nor the source of table {self.options.table} names a database",
                 hint="add it to the connection's URL, mysql://…/DATABASE, or set `database`",
             )
-        return endpoint(connection), database
+        replica = self.options.replica
+        return endpoint(self.others[replica.connection] if replica else connection), database
 
     def _frame(
-        self, spark: SparkSession, end: Endpoint, select: str, reads: Sequence[ColumnRead], predicates: Sequence[str]
+        self,
+        spark: SparkSession,
+        end: Endpoint,
+        plan: SourcePlan,
+        select: str,
+        reads: Sequence[ColumnRead],
+        predicates: Sequence[str],
     ) -> DataFrame:
+        """The plan's columns of one statement for each predicate."""
         properties = {
             "user": end.connection.user,
             "password": end.connection.password.value,
@@ -84,7 +108,7 @@ class MysqlSource(Source):
         url = jdbc_url(end, self.options.session, store_properties(end))
         try:
             with _without_py4j_traces():
-                return spark.read.jdbc(url, f"({select}) AS t", predicates=list(predicates), properties=properties)
+                frame = spark.read.jdbc(url, f"({select}) AS t", predicates=list(predicates), properties=properties)
         except Exception as error:
             if "ClassNotFoundException" in str(error) and _DRIVER in str(error):
                 raise ConfigError(
@@ -92,6 +116,12 @@ class MysqlSource(Source):
                     hint="put the jar com.mysql:mysql-connector-j into the folder that MILLRACE_JARS names",
                 ) from error
             raise
+        return frame.selectExpr(
+            *(
+                f"{read.spark.format(c=f'c{i}')} AS {quoted(c.name)}"
+                for i, (read, c) in enumerate(zip(reads, plan.columns, strict=True))
+            )
+        )
 
 
 @contextmanager
@@ -106,11 +136,28 @@ def _without_py4j_traces() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _columns_as_planned(client: Client, database: str, plan: SourcePlan) -> tuple[Table, list[TableColumn]]:
-    """The table's columns that the plan names. Raises SourceError when one has gone or has another type now."""
-    table = describe(client, database, str(plan.details["table"]))
+@dataclass(frozen=True)
+class ShardRead:
+    """How one planned table is read."""
+
+    table: Table
+    columns: Sequence[TableColumn]
+    key: SplitKey | None
+    index: str
+    where: str
+
+    def reads(self, plan: SourcePlan) -> list[ColumnRead]:
+        """How each of the plan's columns is read; the last may be the shard's name."""
+        found = [read for column in self.columns if (read := read_column(column))]
+        return [*found, SHARD_NAME] if len(found) < len(plan.columns) else found
+
+
+def _shard_as_planned(client: Client, plan: SourcePlan, number: int) -> ShardRead:
+    """One table of the plan. Raises SourceError when a column has gone or has another type now."""
+    details = plan.details["tables"][number]
+    table = describe(client, str(details["database"]), str(details["table"]))
     found: list[TableColumn] = []
-    for column, planned_type in zip(plan.columns, plan.details["types"], strict=True):
+    for column, planned_type in zip(plan.columns, plan.details["types"], strict=False):
         now = table.column(column.name)
         if now is None or now.full_type != planned_type:
             what = f"is gone (it was {planned_type})" if now is None else f"was {planned_type} and is {now.full_type}"
@@ -119,11 +166,12 @@ def _columns_as_planned(client: Client, database: str, plan: SourcePlan) -> tupl
                 hint="start a new run, which plans anew; if the spec names a dropped column, take it out",
             )
         found.append(now)
-    return table, found
+    key = _key(table, details["split_by"])
+    index = str(details["index"]) if sum(split.get("table", 0) == number for split in plan.splits) > 1 else ""
+    return ShardRead(table, found, key, index, str(details["where"]))
 
 
-def _key(table: Table, plan: SourcePlan) -> SplitKey | None:
-    name = plan.details["split_by"]
+def _key(table: Table, name: str | None) -> SplitKey | None:
     column = table.column(str(name)) if name is not None else None
     key = split_key(column, "") if column else None
     if name is not None and key is None:
@@ -134,19 +182,21 @@ def _key(table: Table, plan: SourcePlan) -> SplitKey | None:
     return key
 
 
-def _select(rows: str, columns: Sequence[TableColumn], reads: Sequence[ColumnRead], key: SplitKey | None) -> str:
+def _select(plan: SourcePlan, shard: ShardRead, shard_column: str | None) -> str:
     """The rows of a table, their columns named c0, c1, …; the key stands there as it is, for the splits' conditions."""
-    parts = [f"{r.sql.format(c=quoted(c.name))} AS c{i}" for i, (c, r) in enumerate(zip(columns, reads, strict=True))]
-    if key:
-        parts.append(f"{key.sql} AS {_KEY}")
-    return f"SELECT {', '.join(parts)} FROM {rows}"
-
-
-def _predicates(plan: SourcePlan, key: SplitKey | None) -> list[str]:
-    return [_predicate(split, key) for split in plan.splits]
+    parts = [
+        f"{read.sql.format(c=quoted(column.name))} AS c{i}"
+        for i, (column, read) in enumerate(zip(shard.columns, shard.reads(plan), strict=False))
+    ]
+    if shard_column is not None:
+        name = f"{shard.table.database}.{shard.table.name}".encode().hex()
+        parts.append(f"CAST(X'{name}' AS BINARY) AS c{len(parts)}")
+    if shard.key:
+        parts.append(f"{shard.key.sql} AS {_KEY}")
+    return f"SELECT {', '.join(parts)} FROM {shard.table.using(shard.index)}{where_clause(shard.where)}"
 
 
 def _predicate(split: Mapping[str, Any], key: SplitKey | None) -> str:
     if split.get("none"):
         return "1 = 0"
-    return key.predicate(split, _KEY) if key and split else "1 = 1"
+    return key.predicate(split, _KEY) if key and ("from" in split or "null" in split) else "1 = 1"

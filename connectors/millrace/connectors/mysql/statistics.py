@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from millrace.connectors.mysql.client import Client
 from millrace.connectors.mysql.key import SplitKey, Value, quoted
+from millrace.connectors.mysql.shards import has_wildcard, matching
 from millrace.connectors.mysql.types import TableColumn
 from millrace.errors import SourceError
 from millrace.spec.diagnostics import did_you_mean
@@ -25,6 +26,7 @@ class Table:
     name: str
     columns: tuple[TableColumn, ...]
     row_bytes: int
+    engine: str
     indexes: tuple[tuple[str, str], ...]
 
     @property
@@ -68,7 +70,7 @@ def describe(client: Client, database: str, name: str) -> Table:
     )
     if not columns:
         raise _no_table(client, database, name)
-    row_bytes = client.value(f"SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE {where}")
+    [(row_bytes, engine)] = client.rows(f"SELECT AVG_ROW_LENGTH, ENGINE FROM information_schema.TABLES WHERE {where}")
     indexes = client.rows(
         "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS"
         f" WHERE {where} AND SEQ_IN_INDEX = 1 AND COLUMN_NAME IS NOT NULL AND INDEX_TYPE = 'BTREE' ORDER BY INDEX_NAME"
@@ -91,6 +93,7 @@ def describe(client: Client, database: str, name: str) -> Table:
             for c in columns
         ),
         row_bytes=int(row_bytes or 0),
+        engine=str(engine or ""),
         indexes=tuple((str(index), str(column)) for index, column in indexes),
     )
 
@@ -135,6 +138,14 @@ def ends(client: Client, table: Table, key: SplitKey, where: str) -> Ends | None
     value = key.value_of(last)
     after = f"SELECT 1 FROM {table.sql} WHERE {key.sql} > {key.literal(value)}{and_clause(where)} LIMIT 1"
     return Ends(key.value_of(first), value, beyond=key.timed and client.value(after) is not None)
+
+
+def last_key(client: Client, table: Table, key: SplitKey) -> Value | None:
+    """The greatest key of all rows that can be counted; None when there is none. Raises TooSlow."""
+    found = client.value(
+        f"SELECT {key.counted_sql} FROM {table.sql} WHERE {key.real_values_sql} ORDER BY {key.sql} DESC LIMIT 1"
+    )
+    return None if found is None else key.value_of(found)
 
 
 def sample(client: Client, table: Table, key: SplitKey, where: str) -> Sequence[Value]:
@@ -183,6 +194,11 @@ def where_clause(where: str) -> str:
     return f" WHERE (\n{where}\n)" if where else ""
 
 
+def both(one: str, other: str) -> str:
+    """The condition that two conditions are true; either may be empty."""
+    return f"({one}\n) AND ({other})" if one and other else one or other
+
+
 def and_clause(where: str) -> str:
     return f" AND (\n{where}\n)" if where else ""
 
@@ -192,6 +208,19 @@ def _rows(steps: Sequence[dict[str, object]]) -> int:
     if not steps or steps[0].get("rows") is None:
         return 0
     return int(float(str(steps[0]["rows"])) * float(str(steps[0].get("filtered") or 100)) / 100)
+
+
+def tables_like(client: Client, database: str, pattern: str) -> list[tuple[str, str]]:
+    """(database, table) of every table and view whose names two patterns with wildcards stand for."""
+    found = client.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN"
+        " ('mysql', 'sys', 'information_schema', 'performance_schema')"
+        + ("" if has_wildcard(database) else f" AND TABLE_SCHEMA = {client.text(database)}")
+    )
+    databases = set(matching(database, {str(schema) for schema, _ in found}))
+    return sorted(
+        (str(schema), str(name)) for schema, name in found if schema in databases and matching(pattern, [str(name)])
+    )
 
 
 def _no_table(client: Client, database: str, name: str) -> SourceError:

@@ -102,6 +102,10 @@ _OTHERS: Mapping[str, ColumnRead] = {
 }  # fmt: skip
 
 
+SHARD_NAME = _string()
+"""How the name of a row's shard is read."""
+
+
 def read_column(column: TableColumn) -> ColumnRead | None:
     """How to read a column; None for a type that isn't known."""
     match column.type:
