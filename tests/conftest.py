@@ -15,6 +15,7 @@ from millrace.jobs import jvm
 from millrace.jobs.session import end_jvm, spark_session
 from millrace.spec.settings import Settings
 from tests.servers.clickhouse import ClickHouse, ClickHouseDatabase, running_clickhouse
+from tests.servers.kafka import KafkaServer
 from tests.servers.leftovers import end_leftovers, mark_session
 from tests.servers.mariadb import Database, MariaDb
 from tests.servers.postgres import Postgres
@@ -167,3 +168,10 @@ def clickhouse_database(clickhouse: ClickHouse) -> Iterator[ClickHouseDatabase]:
     database = clickhouse.new_database()
     yield database
     database.drop()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A Kafka broker for all tests, each with topics of its own. A test that kills it starts its own."""
+    with KafkaServer() as server:
+        yield server

@@ -103,6 +103,14 @@ class SourceRead:
     gated: bool
 
 
+@dataclass(frozen=True)
+class Lag:
+    """How far what is published is behind its source: messages (or rows) that no published run has read."""
+
+    behind: int
+    parts: Mapping[str, int] = field(default_factory=dict)  # by partition, where there are any
+
+
 class Source(ABC):
     """How to read from one system. Made with validated options and a resolved connection (or none).
 
@@ -126,6 +134,10 @@ class Source(ABC):
     @abstractmethod
     def read(self, spark: SparkSession, plan: SourcePlan, gate: Gate) -> SourceRead:
         """A DataFrame of exactly what `plan` says. Rows that can't be parsed go to `gate.done(dirty=…)`."""
+
+    def lag(self, watermark: Mapping[str, Any] | None) -> Lag:
+        """What came after a published watermark. Only when the role says `lag`; asks the source, and reads nothing."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class HadoopReader:
 
 
 def _local_files(pattern: str) -> Iterator[FileInfo]:
-    for expanded in _braces(_plain(pattern)):
+    for expanded in _braces(plain_path(pattern)):
         places = glob.glob(expanded, recursive=True, include_hidden=True) if _WILDCARDS.search(expanded) else [expanded]
         for place in places:
             if os.path.isdir(place):
@@ -133,7 +133,8 @@ def _existing(paths: Iterator[str] | list[str]) -> Iterator[FileInfo]:
             yield info
 
 
-def _plain(path: str) -> str:
+def plain_path(path: str) -> str:
+    """The path of a plain path or a `file:` URL."""
     return re.sub(r"^file:(?://(?=/))?", "", path, flags=re.IGNORECASE)
 
 
@@ -163,7 +164,7 @@ def _what_there_is(pattern: str) -> str:
     advice = "correct `path`, or set `allow_empty: true` if that is to be expected"
     if not is_local(pattern):
         return advice
-    folder = os.path.abspath(os.path.dirname(_WILDCARDS.split(_plain(pattern))[0] + "x"))
+    folder = os.path.abspath(os.path.dirname(_WILDCARDS.split(plain_path(pattern))[0] + "x"))
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     names = sorted(os.listdir(folder))

@@ -65,6 +65,7 @@ class SourceRole:
     options: type[Options]
     implementation: str | None
     incremental: bool = False
+    lag: bool = False  # whether it tells how far the published version is behind
     formats: tuple[str, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)  # what a starter spec fills in besides required options
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.connectors.kafka import KafkaOptions
+from millrace.connectors.kafka.options import KafkaOptions
 from millrace.connectors.redis.options import RedisOptions
 from millrace.errors import SpecError
 from millrace.spec import load_spec, model, parse_spec
@@ -66,7 +66,8 @@ def test_what_a_spec_leaves_out_has_safe_defaults() -> None:
 def test_options_come_from_the_connectors() -> None:
     spec = loaded(MINIMAL)
     assert isinstance(spec.source.options, KafkaOptions)
-    assert spec.source.options.row_schema == {
+    assert spec.source.options.row_schema is not None
+    assert {name: field.type for name, field in spec.source.options.row_schema.items()} == {
         "id": parse_type("bigint"),
         "name": parse_type("string"),
         "age": parse_type("int"),

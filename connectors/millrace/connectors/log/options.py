@@ -264,7 +264,7 @@ class LogOptions(Options):
                 continue
             if self.format is not Format.JSON:
                 raise ValueError(f"the field '{name}' has type {field.type}, which only `format: json` can hold")
-            if bad := _unreadable(field.type):
+            if bad := unreadable_in_json(field.type):
                 raise ValueError(f"the field '{name}' has type {field.type}: {bad} can't be read inside a JSON field")
 
 
@@ -281,10 +281,10 @@ def _check_with_re2(pattern: str) -> None:
         raise ValueError(f"bad pattern for RE2, which has no look-around and no backreferences: {error}") from None
 
 
-def _unreadable(type_: DataType) -> Kind | None:
+def unreadable_in_json(type_: DataType) -> Kind | None:
     if type_.kind not in _NESTED_PARTS:
         return type_.kind
-    return next((bad for part in type_.fields if (bad := _unreadable(part.type))), None)
+    return next((bad for part in type_.fields if (bad := unreadable_in_json(part.type))), None)
 
 
 COMBINED_COLUMNS: Sequence[Column] = (

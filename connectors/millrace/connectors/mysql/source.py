@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from millrace.connectors.mysql.replica import wait_for_replica
 from millrace.connectors.mysql.statistics import Table, describe, where_clause
 from millrace.connectors.mysql.truststore import store_properties
 from millrace.connectors.mysql.types import SHARD_NAME, ColumnRead, TableColumn, read_column
+from millrace.connectors.spark_secrets import without_py4j_traces
 from millrace.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class MysqlSource(Source):
         }
         url = jdbc_url(end, self.options.session, store_properties(end))
         try:
-            with _without_py4j_traces():
+            with without_py4j_traces():
                 frame = spark.read.jdbc(url, f"({select}) AS t", predicates=list(predicates), properties=properties)
         except Exception as error:
             if "ClassNotFoundException" in str(error) and _DRIVER in str(error):
@@ -122,18 +122,6 @@ class MysqlSource(Source):
                 for i, (read, c) in enumerate(zip(reads, plan.columns, strict=True))
             )
         )
-
-
-@contextmanager
-def _without_py4j_traces() -> Iterator[None]:
-    """At level DEBUG, Py4J logs every argument that goes to the JVM: here, the password."""
-    logger = logging.getLogger("py4j")
-    before = logger.level
-    logger.setLevel(max(before, logging.INFO))
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 @dataclass(frozen=True)
