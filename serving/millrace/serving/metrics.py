@@ -67,8 +67,8 @@ class Metrics:
         }
 
 
-def exposition(dumps: Iterable[Mapping[str, Any]]) -> str:
-    """The Prometheus text of several processes' numbers: counters, histograms and gauges are added up."""
+def added(dumps: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several processes' numbers as those of one: counters, histograms and gauges are added up."""
     requests: dict[tuple[str, ...], tuple[list[int], float]] = {}
     numbers: dict[str, dict[tuple[str, Labels], float]] = {"counters": {}, "gauges": {}}
     for dump in dumps:
@@ -79,19 +79,26 @@ def exposition(dumps: Iterable[Mapping[str, Any]]) -> str:
             for name, labels, value in dump[kind]:
                 place = (name, tuple((k, v) for k, v in labels))
                 found[place] = found.get(place, 0) + value
-    lines = [*_histogram_lines(requests)]
-    lines += _number_lines(numbers["counters"], "counter", "_total")
-    lines += _number_lines(numbers["gauges"], "gauge", "")
+    plain = {kind: [[*key, value] for key, value in found.items()] for kind, found in numbers.items()}
+    return {"requests": [[*key, *found] for key, found in requests.items()], **plain}
+
+
+def exposition(dumps: Iterable[Mapping[str, Any]]) -> str:
+    """The Prometheus text of several processes' numbers, added up."""
+    total = added(dumps)
+    lines = _histogram_lines(total["requests"])
+    lines += _number_lines(total["counters"], "counter", "_total")
+    lines += _number_lines(total["gauges"], "gauge", "")
     return "\n".join(lines) + "\n"
 
 
-def _histogram_lines(requests: Mapping[tuple[str, ...], tuple[list[int], float]]) -> list[str]:
+def _histogram_lines(requests: Iterable[Any]) -> list[str]:
     name = "millrace_request_seconds"
     lines = [
         f"# HELP {name} Time of calls of APIs, by where the answer came from and how they ended.",
         f"# TYPE {name} histogram",
     ]
-    for key, (buckets, total) in sorted(requests.items()):
+    for *key, buckets, total in sorted(requests):
         labels = tuple(zip(("api", "consumer", "origin", "code"), key, strict=True))
         so_far = 0
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), buckets, strict=True):
@@ -101,10 +108,10 @@ def _histogram_lines(requests: Mapping[tuple[str, ...], tuple[list[int], float]]
     return lines
 
 
-def _number_lines(found: Mapping[tuple[str, Labels], float], kind: str, ending: str) -> list[str]:
+def _number_lines(found: Iterable[Any], kind: str, ending: str) -> list[str]:
     lines: list[str] = []
     last = ""
-    for (name, labels), value in sorted(found.items()):
+    for name, labels, value in sorted(found):
         whole = f"millrace_{name}{ending}"
         if whole != last:
             lines.append(f"# TYPE {whole} {kind}")

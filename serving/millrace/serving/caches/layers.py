@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ from millrace.serving.caches.policy import EARLY_SHARE, Policy
 from millrace.serving.call import Origin
 
 log = logging.getLogger(__name__)
+
+_SEEN_PER_ENTRY = 4
 
 
 class Unkept:
@@ -47,6 +49,7 @@ class Cache:
         self.local = LocalCache(policy.size)
         self._shared = shared
         self._flights: dict[bytes, asyncio.Future[Any] | None] = {}
+        self._seen: set[bytes] = set()
         self._background: set[asyncio.Task[Any]] = set()
 
     def hit(self, key: bytes) -> Entry | None:
@@ -56,6 +59,52 @@ class Cache:
             entry.used = True
             return entry
         return None
+
+    def claim(self, key: bytes) -> bool:
+        """Whether the caller shall fetch this key itself: nothing of it is kept, and nobody else fetches it.
+
+        The quick way around `get`: who has claimed a key must call `settle` or `abandon`.
+        """
+        if self._shared is not None or key in self._flights or key in self.local.entries:
+            return False
+        self._flights[key] = None
+        return True
+
+    def settle(self, key: bytes, value: Any) -> None:
+        """Give a claimed key's answer to those who wait for it, and keep it, unless it is `Unkept`."""
+        if type(value) is Unkept:
+            value = value.value
+        else:
+            self.keep(key, value)
+        flight = self._flights.pop(key)
+        if flight is not None:
+            _settle(flight, (value, Origin.STORE))
+
+    def abandon(self, key: bytes, error: BaseException) -> None:
+        """A claimed key has no answer: those who wait get the error, or fetch themselves when the caller has left."""
+        flight = self._flights.pop(key)
+        if flight is None:
+            return
+        if isinstance(error, Exception):
+            _settle(flight, error=error)
+        else:
+            flight.cancel()
+
+    def keep_wanted(self, keys: Sequence[bytes], value_of: Callable[[int], Any]) -> None:
+        """Keep those of many answers whose keys are asked for again and again; `value_of` gives one by its place.
+
+        A key is let in the second time that it comes (a doorkeeper, as in TinyLFU): to keep what comes once costs more
+        than it brings.
+        """
+        seen = self._seen
+        wanted = seen.intersection(keys)
+        if len(seen) > _SEEN_PER_ENTRY * self.local.size:
+            seen.clear()
+        seen.update(keys)
+        if wanted:
+            for place, key in enumerate(keys):
+                if key in wanted:
+                    self.keep(key, value_of(place))
 
     async def get(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> tuple[Any, Origin]:
         """The answer under a key and where it is from; `fetch` asks the store. Raises what `fetch` raises."""
@@ -107,13 +156,8 @@ class Cache:
         flights[key] = None
         try:
             found = await self._fetch(key, fetch)
-        except Exception as error:
-            _settle(flights.pop(key), error=error)
-            raise
-        except BaseException:
-            flight = flights.pop(key)
-            if flight is not None:
-                flight.cancel()
+        except BaseException as error:
+            self.abandon(key, error)
             raise
         _settle(flights.pop(key), found)
         return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+import orjson
 
 from millrace.serving.call import Answer, Call, Operation
 from millrace.serving.formats import encode_row, encode_rows, negotiate
@@ -92,7 +93,7 @@ def _etag(answer: Answer) -> bytes:
 def _keys(request: Request) -> list[Any]:
     """The keys of `{"keys": [1, "b", ["de", 3]]}`; a list is a composite key."""
     try:
-        body = json.loads(request.body)
+        body = orjson.loads(request.body)
     except ValueError as error:
         raise Refused(f"the body is not JSON: {error}", hint='write {"keys": [1, 2]}') from None
     keys = body.get("keys") if isinstance(body, dict) else None

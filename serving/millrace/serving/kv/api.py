@@ -75,7 +75,17 @@ class KvApi:
             return StoredRow(*await self._source.fetch(form, key, stored_key)), Origin.STORE
         if fresh:
             found = StoredRow(*await self._source.fetch(form, key, stored_key))
-            self._keep(cache, form, stored_key, found)
+            if found.form is form:
+                cache.keep(stored_key, _kept(form, found.stored))
+            return found, Origin.STORE
+
+        if cache.claim(stored_key):
+            try:
+                found = StoredRow(*await self._source.fetch(form, key, stored_key))
+            except BaseException as error:
+                cache.abandon(stored_key, error)
+                raise
+            cache.settle(stored_key, _kept(form, found.stored) if found.form is form else Unkept(found))
             return found, Origin.STORE
 
         async def fetch() -> StoredRow | Unkept | None:
@@ -101,22 +111,28 @@ class KvApi:
 
     async def _multi_get_cached(self, cache: Cache, form: Form, keys: Sequence[Any]) -> tuple[StoredRows, Origin]:
         stored_keys = [*map(form.key, keys)]
-        entries = [*map(cache.hit, stored_keys)]
-        wanted = [place for place, entry in enumerate(entries) if entry is None]
-        found: list[Any] = [None if e is None or e.value is None else e.value.stored for e in entries]
-        if not wanted:
-            return StoredRows(form, found), Origin.L1
-        later, rows = await self._source.fetch_all(form, [keys[place] for place in wanted])
-        if later is not form:  # a flip: what was kept is of another version
-            return StoredRows(*await self._source.fetch_all(later, keys)), Origin.STORE
-        for place, stored in zip(wanted, rows, strict=True):
-            found[place] = stored
-            self._keep(cache, form, stored_keys[place], StoredRow(form, stored))
-        return StoredRows(form, found), Origin.STORE
+        if cache.local.entries.keys().isdisjoint(stored_keys):
+            later, rows = await self._source.fetch_all(form, keys)
+        else:
+            entries = [*map(cache.hit, stored_keys)]
+            missing = [place for place, entry in enumerate(entries) if entry is None]
+            found: list[Any] = [None if e is None or e.value is None else e.value.stored for e in entries]
+            if not missing:
+                return StoredRows(form, found), Origin.L1
+            later, rows = await self._source.fetch_all(form, [keys[place] for place in missing])
+            if later is not form:  # a flip: what was kept is of another version
+                return StoredRows(*await self._source.fetch_all(later, keys)), Origin.STORE
+            for place, stored in zip(missing, rows, strict=True):
+                found[place] = stored
+            rows = found
+        if later is form:
+            cache.keep_wanted(stored_keys, lambda place: _kept(form, rows[place]))
+        return StoredRows(later, rows), Origin.STORE
 
-    def _keep(self, cache: Cache, form: Form, stored_key: bytes, found: StoredRow) -> None:
-        if found.form is form:
-            cache.keep(stored_key, None if found.stored is None else found)
+
+def _kept(form: Form, stored: Any) -> StoredRow | None:
+    """What a cache keeps for a key: None says that there is no such row."""
+    return None if stored is None else StoredRow(form, stored)
 
 
 def published(api: KvApi) -> bool:
