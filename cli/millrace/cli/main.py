@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from millrace.cli import inspect_commands, local_commands, run_commands, serve_commands, spec_commands
+from millrace.cli import (
+    access_commands,
+    inspect_commands,
+    local_commands,
+    run_commands,
+    serve_commands,
+    spec_commands,
+)
 from millrace.cli.output import DEBUG
 
 app = typer.Typer(
@@ -28,7 +35,7 @@ def options(
         os.environ[DEBUG] = "1"
 
 
-for module in (spec_commands, run_commands, inspect_commands, serve_commands, local_commands):
+for module in (spec_commands, run_commands, inspect_commands, serve_commands, access_commands, local_commands):
     module.add_to(app)
 
 
