@@ -21,6 +21,7 @@ class Settings:
     | `catalog_url` | `MILLRACE_CATALOG` | `sqlite:///<home>/catalog.db` |
     | `work_dir` | `MILLRACE_WORK_DIR` | `<home>/work`; any Hadoop path |
     | `connections_file` | `MILLRACE_CONNECTIONS` | `connections.yaml` in the working directory |
+    | `signing_key_file` | `MILLRACE_SIGNING_KEY_FILE` | `<home>/signing.key`, made when there is none |
     | `spark_master` | `MILLRACE_SPARK_MASTER` | `local[*]` |
     | `spark_conf` | `MILLRACE_SPARK_CONF` | none; `key=value` pairs with spaces between, quoted as in a shell |
     """
@@ -29,6 +30,7 @@ class Settings:
     catalog_url: str
     work_dir: str
     connections_file: Path
+    signing_key_file: Path
     spark_master: str = "local[*]"
     spark_conf: Mapping[str, str] = field(default_factory=dict)
 
@@ -45,6 +47,7 @@ class Settings:
             catalog_url=env.get("MILLRACE_CATALOG") or f"sqlite:///{home / 'catalog.db'}",
             work_dir=env.get("MILLRACE_WORK_DIR") or str(home / "work"),
             connections_file=Path(env.get("MILLRACE_CONNECTIONS") or "connections.yaml").expanduser().absolute(),
+            signing_key_file=Path(env.get("MILLRACE_SIGNING_KEY_FILE") or home / "signing.key").expanduser().absolute(),
             spark_master=env.get("MILLRACE_SPARK_MASTER") or "local[*]",
             spark_conf=_pairs(env.get("MILLRACE_SPARK_CONF", "")),
         )

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from millrace.spec.priority import Priority
+from millrace.spec.types import Column, DataType
 
 
 class Operation(StrEnum):
@@ -100,21 +101,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A whole result: column names, rows as Python values; `cursor` leads to the next page."""
+    """A whole result: column names, rows as Python values; `cursor` leads to the next page. `types` of the columns."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     cursor: str | None = None
+    types: Sequence[DataType] = ()
 
 
 @dataclass(slots=True)
 class Stream:
-    """All rows of a result, batch by batch. `batches` are `pyarrow.RecordBatch`es of `schema`.
+    """All rows of a result, batch by batch. `batches` are `pyarrow.RecordBatch`es whose columns `schema` lists.
 
     A transport that stops reading early calls `aclose` of the iterator; that cancels the work of the store.
     """
 
-    schema: Any
+    schema: Sequence[Column]
     batches: AsyncIterator[Any]
 
 

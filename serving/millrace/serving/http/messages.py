@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeAlias
@@ -50,12 +50,16 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """What goes back. A body that is an iterator is sent in chunks as it comes, and closed when the client leaves."""
+    """What goes back. A body that is an iterator is sent in chunks as it comes, and closed when the client leaves.
+
+    `trailers` are asked for when such a body has ended.
+    """
 
     status: int = 200
     body: bytes | AsyncIterator[bytes] = b""
     content_type: bytes = JSON
     headers: Sequence[Header] = field(default_factory=tuple)
+    trailers: Callable[[], Sequence[Header]] | None = None
 
 
 def decoded(part: bytes) -> str:
@@ -89,4 +93,6 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-LAST_CHUNK = b"0\r\n\r\n"
+def last_chunk(trailers: Sequence[Header] = ()) -> bytes:
+    """The end of a chunked body, with its trailers (RFC 9112, 7.1.2)."""
+    return b"0\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in trailers) + b"\r\n"

@@ -18,6 +18,7 @@ _TITLES = {
     "forbidden": "The consumer has no grant for this",
     "unknown-api": "There is nothing at this address",
     "not-found": "There is no such row",
+    "cursor-expired": "The version that the cursor reads is gone",
     "method-not-allowed": "This method is not for this address",
     "not-acceptable": "The answer can't be had in an accepted format",
     "too-large": "The request is larger than allowed",

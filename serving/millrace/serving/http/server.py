@@ -13,7 +13,7 @@ from typing import Any
 from millrace.serving.http.compress import compressed
 from millrace.serving.http.connection import Connection, Exchange
 from millrace.serving.http.lane import KvLane
-from millrace.serving.http.messages import LAST_CHUNK, Request, Response, chunk, head
+from millrace.serving.http.messages import Request, Response, chunk, head, last_chunk
 from millrace.serving.http.problems import problem_of
 from millrace.serving.http.routes import Route, Router
 from millrace.serving.service import Service
@@ -126,7 +126,8 @@ class HttpServer:
                 log.exception("an answer broke off in its middle")
                 connection.abort()
                 return
-        exchange.finish(LAST_CHUNK if chunked and not exchange.head_only else b"")
+        trailers = response.trailers() if response.trailers is not None else ()
+        exchange.finish(last_chunk(trailers) if chunked and not exchange.head_only else b"")
 
     def _connection(self) -> asyncio.Protocol:
         return Connection(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from millrace.connectors.base import SqlReader, SqlResult, SqlTable
 from millrace.errors import NotFound
@@ -25,7 +25,8 @@ from millrace.spec.types import Column, DataType
 if TYPE_CHECKING:
     import pyarrow as pa
 
-T = TypeVar("T")
+#: The longest that a stream may take; `limits.timeout` is of answers.
+STREAM_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,8 @@ class SqlExecutor:
         for last in (False, True):
             table = await self._reader.table(self._asset, self._options)
             asked: _Asked = compiled(table)
-            statement = asked.statement
-            timeout_s = self.rules.timeout.total_seconds()
-            batches = self._reader.stream(statement.sql, statement.params, types=asked.types, timeout_s=timeout_s)
+            sql, params = asked.statement.sql, asked.statement.params
+            batches = self._reader.stream(sql, params, types=asked.types, timeout_s=STREAM_TIMEOUT_S)
             try:
                 first = await anext(batches, None)
             except NotFound:

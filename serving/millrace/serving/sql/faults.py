@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from millrace.errors import MillraceError
+from millrace.serving.refusals import Refused
 
 Path: TypeAlias = tuple[str | int, ...]
 
 
-class QueryError(MillraceError, ValueError):
+class QueryError(Refused, ValueError):
     """A query that its API can't answer as it is. `path` leads to the place in the tree, e.g. `where.and[1].in`."""
 
     def __init__(self, message: str, path: Path = (), *, hint: str = "") -> None:
@@ -22,9 +22,15 @@ class QueryError(MillraceError, ValueError):
 class CursorExpired(QueryError):
     """A page's cursor whose version of the asset is gone: the pages start again with the first."""
 
+    status = 410
+    slug = "cursor-expired"
+
 
 class TooManyRows(QueryError):
     """An answer with more rows than the API gives at once."""
+
+    status = 413
+    slug = "too-large"
 
 
 def place_of(path: Sequence[str | int]) -> str:

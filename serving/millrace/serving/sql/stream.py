@@ -17,7 +17,7 @@ import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -153,7 +153,19 @@ def _base64(array: pa.Array[Any]) -> pa.Array[Any]:
     return pa.array([None if value is None else base64.b64encode(value).decode() for value in array.to_pylist()])
 
 
-ENCODERS: Mapping[str, type[Encoder]] = {found.media_type: found for found in (ArrowEncoder, NdjsonEncoder, CsvEncoder)}
+def encode_whole(rows: Sequence[Sequence[Any]], encoder: Encoder, summary: Summary) -> bytes:
+    """All bytes of an answer that is there already, as a stream of it would be."""
+    import pyarrow as pa
+
+    from millrace.connectors.wire.arrow_types import to_arrow
+
+    schema = pa.schema([(column.name, to_arrow(column.type)) for column in encoder.columns])
+    values = zip(*rows, strict=True) if rows else ([] for _ in encoder.columns)
+    arrays = [pa.array(list(v), type=f.type) for v, f in zip(values, schema, strict=True)]
+    begun = encoder.begin() + (encoder.batch(pa.RecordBatch.from_arrays(arrays, schema=schema)) if rows else b"")
+    summary.rows, summary.ended = len(rows), True
+    summary.checksum = f"sha256:{hashlib.sha256(begun).hexdigest()}"
+    return begun + encoder.end(summary)
 
 
 async def encoded(batches: AsyncIterator[pa.RecordBatch], encoder: Encoder, summary: Summary) -> AsyncIterator[bytes]:

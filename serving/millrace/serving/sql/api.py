@@ -1,0 +1,155 @@
+"""A SQL API: a query's tree or a named query in, rows out; pages and streams. Through its cache, from its store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from millrace.catalog import ApiRecord, Catalog
+from millrace.connectors.base import SqlReader
+from millrace.errors import NotFound
+from millrace.serving.caches import Cache, Policy
+from millrace.serving.call import Answer, Call, Operation, Origin, Profile, Stream, Table
+from millrace.serving.plans import Host, Kind, profile_of, published
+from millrace.serving.refusals import Refused
+from millrace.serving.signing import signing_key
+from millrace.serving.sql import execute
+from millrace.serving.sql.execute import SqlExecutor
+from millrace.serving.sql.named import NamedQuery, named_queries
+from millrace.serving.sql.rules import SqlRules
+from millrace.spec.connection import resolve
+from millrace.spec.connector import connectors, implementation
+from millrace.spec.settings import Settings
+from millrace.spec.shape import apis
+
+_NAMED = frozenset({"query", "parameters"})
+
+
+@dataclass(frozen=True)
+class SqlApiPlan:
+    """Where the rows of one SQL API are, and what it allows."""
+
+    api: str
+    asset: str
+    target: str
+    connector: str
+    options: Mapping[str, Any]
+    reader_path: str
+    rules: SqlRules
+    queries: Mapping[str, NamedQuery] = field(default_factory=dict)
+    cache: apis.Cache | None = None
+    profile: Profile = field(default_factory=Profile)
+    kind: str = "sql"
+
+    def reader(self, settings: Settings) -> SqlReader:
+        """A reader for this plan, on this machine's connections. Not open yet."""
+        made = implementation(self.reader_path, f"querying '{self.connector}'")
+        reader: SqlReader = made(resolve(str(self.options["connection"]), file=settings.connections_file))
+        return reader
+
+
+def compile_sql(catalog: Catalog, api: ApiRecord) -> SqlApiPlan:
+    """Compile a SQL API. Raises NotFound when its asset has no version, or no target that can be queried."""
+    version = published(catalog, api.asset)
+    definition = {"name": api.name, **(api.definition or {})}
+    wanted = definition.get("target")
+    for target, about in version.targets.items():
+        connector = connectors().get(about["connector"])
+        role = connector.target if connector is not None else None
+        if wanted not in (None, target) or role is None or not role.queries or role.reader is None:
+            continue
+        columns = [column_field.column for column_field in version.fields]
+        rules = SqlRules.of(definition, columns)
+        stores = (str(about["options"]["connection"]),)
+        cache = definition.get("cache")
+        return SqlApiPlan(
+            api=api.name,
+            asset=api.asset,
+            target=target,
+            connector=about["connector"],
+            options=about["options"],
+            reader_path=role.reader,
+            rules=rules,
+            queries=named_queries(definition, rules),
+            cache=None if cache is None else apis.Cache.model_validate(cache),
+            profile=profile_of(catalog, api, stores),
+        )
+    raise NotFound(
+        f"no target of {api.asset} can be queried", hint="add a target with SQL, such as clickhouse, to its spec"
+    )
+
+
+class SqlApi:
+    """Filters, groups and aggregates over one asset. Every answer is of one version, where the store has versions."""
+
+    def __init__(self, plan: SqlApiPlan, host: Host) -> None:
+        self.plan = plan
+        self._reader = plan.reader(host.settings)
+        key = signing_key(host.settings)
+        self.executor = SqlExecutor(self._reader, plan.asset, plan.options, plan.rules, plan.queries, key)
+        self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
+
+    async def open(self) -> None:
+        await self._reader.open()
+
+    async def close(self) -> None:
+        if self.cache is not None:
+            await self.cache.close()
+        await self._reader.close()
+
+    async def call(self, call: Call) -> Answer:
+        """`arguments` are a query's tree, or `{"query": name, "parameters": {…}}` for a named one."""
+        match call.operation:
+            case Operation.QUERY:
+                found, origin = await self._query(call)
+                columns = [column.name for column in found.columns]
+                types = [column.type for column in found.columns]
+                return Answer(Table(columns, found.rows, found.next, types), found.version, origin)
+            case Operation.STREAM:
+                batches = await self._stream(call.arguments)
+                return Answer(Stream(batches.columns, batches.batches), batches.version)
+            case _:
+                raise Refused(f"the SQL API {self.plan.api} has no operation '{call.operation}'")
+
+    async def _query(self, call: Call) -> tuple[execute.Answer, Origin]:
+        if self.cache is None or call.context.fresh:
+            return await self._fetch(call.arguments), Origin.STORE
+        version = await self.executor.version()
+        asked = hashlib.sha256(repr((version, _sorted(call.arguments))).encode("utf-8", "surrogatepass")).digest()
+        return await self.cache.get(asked, lambda: self._fetch(call.arguments))
+
+    async def _fetch(self, arguments: Any) -> execute.Answer:
+        if _is_named(arguments):
+            return await self.executor.call(*_named(arguments))
+        return await self.executor.run(arguments)
+
+    async def _stream(self, arguments: Any) -> execute.Batches:
+        if _is_named(arguments):
+            return await self.executor.stream_call(*_named(arguments))
+        return await self.executor.stream(arguments)
+
+
+def _is_named(arguments: Any) -> bool:
+    return isinstance(arguments, Mapping) and "query" in arguments
+
+
+def _named(arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    unknown = [key for key in arguments if key not in _NAMED]
+    name, parameters = arguments["query"], arguments.get("parameters") or {}
+    if unknown or not isinstance(name, str) or not isinstance(parameters, Mapping):
+        raise Refused("a named query is called by {'query': name, 'parameters': {name: value}}")
+    return name, parameters
+
+
+def _sorted(value: Any) -> Any:
+    """Arguments in one order, whatever the order of keys in their JSON."""
+    if isinstance(value, Mapping):
+        return sorted((str(key), _sorted(item)) for key, item in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_sorted(item) for item in value]
+    return (type(value).__name__, repr(value))
+
+
+KIND = Kind(compile_sql, SqlApi)
