@@ -257,14 +257,18 @@ def program(name: str, *folders: str, package: str) -> Path:
 
 
 def wait_until(
-    condition: Callable[[], bool], what: str, timeout_s: float = 30.0, detail: Callable[[], str] = lambda: ""
+    condition: Callable[[], bool],
+    what: str,
+    timeout_s: float = 30.0,
+    detail: Callable[[], str] = lambda: "",
+    every_s: float = 0.02,
 ) -> None:
     """Ask until `condition` holds. Raises ServerError naming `what`, with `detail()`, after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             raise ServerError(f"waited {timeout_s:.0f} s for {what}\n{detail()}")
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def _owned_folder(name: str) -> tuple[IO[bytes], Path]:

@@ -9,6 +9,7 @@ import typer
 
 from millrace.cli import (
     access_commands,
+    airflow_commands,
     inspect_commands,
     local_commands,
     run_commands,
@@ -35,7 +36,15 @@ def options(
         os.environ[DEBUG] = "1"
 
 
-for module in (spec_commands, run_commands, inspect_commands, serve_commands, access_commands, local_commands):
+for module in (
+    spec_commands,
+    run_commands,
+    inspect_commands,
+    serve_commands,
+    access_commands,
+    local_commands,
+    airflow_commands,
+):
     module.add_to(app)
 
 

@@ -50,6 +50,7 @@ class EmbeddedServer:
     name: str
     command: Callable[[Path, int], Sequence[str]]
     ready: Callable[[int], bool]
+    start_timeout_s: float = START_TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ class Status:
     log: Path
 
 
-def ensure(server: EmbeddedServer, home: Path) -> int:
+def ensure(server: EmbeddedServer, home: Path, port: int = 0) -> int:
     """The port of the running server, which is started first when it isn't running. Ready when this returns.
 
-    Safe to call from several processes at once: one starts the server, the others wait for it. Raises TargetError
-    with the last lines of its log when it can't be started, TransientError when it takes longer than 60 s.
+    It is started on `port` where that is free, by default on the one that it had before. Safe to call from several
+    processes at once: one starts the server, the others wait for it. Raises TargetError with the last lines of its log
+    when it can't be started, TransientError when it takes longer than its `start_timeout_s`.
     """
     folder = _folder(home, server.name)
     (folder / "data").mkdir(parents=True, exist_ok=True)
@@ -76,10 +78,10 @@ def ensure(server: EmbeddedServer, home: Path) -> int:
         if known is not None and known.pid is not None and _wait_until_ready(server, known, folder, last=False):
             return known.port
         for attempt in range(_STARTS):
-            port = _free_port(known.port if known is not None and attempt == 0 else 0)
-            started = _start(server, folder, port)
+            wanted = port or (known.port if known is not None else 0)
+            started = _start(server, folder, _free_port(wanted if attempt == 0 else 0))
             if _wait_until_ready(server, started, folder, last=attempt == _STARTS - 1):
-                return port
+                return started.port
     raise AssertionError("unreachable: the last attempt raises")
 
 
@@ -161,7 +163,7 @@ def _start(server: EmbeddedServer, folder: Path, port: int) -> Status:
 
 def _wait_until_ready(server: EmbeddedServer, known: Status, folder: Path, *, last: bool) -> bool:
     """True once the server answers; False when it has ended, which is an error when this was the `last` try."""
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + server.start_timeout_s
     while time.monotonic() < deadline:
         if server.ready(known.port):
             return True
@@ -175,7 +177,7 @@ def _wait_until_ready(server: EmbeddedServer, known: Status, folder: Path, *, la
         time.sleep(_POLL_S)
     raise TransientError(
         f"the embedded {server.name} server (pid {known.pid}) doesn't answer on port {known.port}"
-        f" after {START_TIMEOUT_S:.0f} s: {_last_words(known.log)}",
+        f" after {server.start_timeout_s:.0f} s: {_last_words(known.log)}",
         hint=f"its whole log is {known.log}; `millrace embedded down` ends it, the next run starts it again",
     )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, TaskGroup
+from airflow.sdk.definitions.param import ParamsDict
 from pendulum import timezone
 
 from millrace.dags import pools
@@ -55,7 +56,6 @@ def build_dag(outline: Outline, config: DagConfig, config_path: str | None = Non
         catchup=outline.catch_up,
         max_active_runs=1,
         max_active_tasks=max(2, len(outline.targets)),
-        params=parameters(outline),
         doc_md=documentation(outline, config),
         tags=tags(outline),
         owner_links=_owner_links(outline, config),
@@ -63,6 +63,9 @@ def build_dag(outline: Outline, config: DagConfig, config_path: str | None = Non
         default_args=_default_args(outline, config),
     ) as dag:
         _tasks(outline, config_path)
+    dag.params = ParamsDict(
+        parameters(outline)
+    )  # last: each task would else get a deep copy, though a run merges them anyway
     return dag
 
 

@@ -108,7 +108,7 @@ class StepOperator(BaseOperator):
             spec=self.spec,
             key=run.run_id,
             run_id=None if self.step == PLAN else _run_id(context),
-            trigger=f"airflow:{run.run_type}",
+            trigger=f"airflow:{getattr(run.run_type, 'value', run.run_type)}",
             window_start=start,
             window_end=end,
             full_refresh=choice.full_refresh,
@@ -132,6 +132,14 @@ class PublishOperator(StepOperator):
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = dict(outcome.publication)
         return outcome.stats
+
+    def get_openlineage_facets_on_complete(self, _task_instance: object) -> Any:
+        """What Airflow's OpenLineage provider asks for after the task; nothing when the publish did not come about."""
+        if self.outcome is None or not self.outcome.publication:
+            return None
+        from millrace.dags.lineage import of_publish
+
+        return of_publish(self.outcome.publication, self.owner, self.dag.description or self.asset)
 
 
 class RetireOperator(StepOperator):

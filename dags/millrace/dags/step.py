@@ -20,7 +20,9 @@ from millrace.dags.request import StepFailure, StepOutcome, StepRequest
 from millrace.errors import Cancelled, MillraceError, RunConflict, RunFailed, TransientError
 from millrace.jobs.request import RunRequest
 from millrace.jobs.steps import begin, do_step, give_up
-from millrace.spec import load_spec
+from millrace.spec import load_spec, parse_spec
+from millrace.spec.connection import EMBEDDED, resolve
+from millrace.spec.connector import Options
 from millrace.spec.settings import Settings
 
 PLAN, PUBLISH, RETIRE = "plan", "publish", "retire"
@@ -114,7 +116,9 @@ def _publication(run_id: str, settings: Settings) -> Mapping[str, Any]:
         record = catalog.runs.get(run_id)
         assert record.version_id is not None
         version = catalog.versions.get(record.version_id)
-        results = catalog.checks.of_run(run_id)
+        results = [found.result for found in catalog.checks.of_run(run_id)]
+        spec = parse_spec(catalog.assets.spec_text(record.spec_digest), path=f"{record.asset}.yaml")
+    counts = {step.name: step.stats for step in record.steps}
     return {
         "version": version.id,
         "run": run_id,
@@ -126,9 +130,38 @@ def _publication(run_id: str, settings: Settings) -> Mapping[str, Any]:
             "end": record.window_end.isoformat() if record.window_end else None,
         },
         "checks": [
-            {"check": r.result.description, "severity": r.result.severity, "passed": r.result.passed} for r in results
+            {
+                "check": result.description,
+                "severity": result.severity,
+                "passed": result.passed,
+                "expected": result.expected,
+                "observed": result.observed,
+            }
+            for result in results
+        ],
+        "source": _dataset(spec.source.connector, spec.source.options, record.asset, settings),
+        "loaded": [
+            {
+                **_dataset(target.connector, target.options, record.asset, settings),
+                "rows": counts[f"load:{target.name}"].get("rows_loaded"),
+                "bytes": counts[f"load:{target.name}"].get("bytes_loaded"),
+            }
+            for target in spec.targets
         ],
     }
+
+
+def _dataset(connector: str, options: Options, asset: str, settings: Settings) -> dict[str, str]:
+    """A dataset as lineage names it: where it is (without any secret), and its name there."""
+    named = (getattr(options, field, None) for field in ("table", "topic", "path"))
+    name = next((str(value) for value in named if value), asset)
+    connection = getattr(options, "connection", None)
+    if not connection:
+        return {"namespace": connector, "name": name}
+    found = resolve(connection, file=settings.connections_file)
+    port = f":{found.port}" if found.port else ""
+    place = f"{found.scheme}://{found.host}{port}" if found.scheme != EMBEDDED else f"{EMBEDDED}://{connector}"
+    return {"namespace": place, "name": ".".join(part for part in (found.database, name) if part)}
 
 
 def _failure(error: MillraceError) -> StepFailure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +15,10 @@ BUNDLE = "millrace"
 
 @dataclass(frozen=True)
 class LocalAirflow:
-    """What differs from one local Airflow to the next. `secret` signs what its parts tell each other."""
+    """What differs from one local Airflow to the next."""
 
     home: Path
     port: int
-    secret: str
-    fernet_key: str
     specs: Sequence[Path]
     config: Path | None = None
     parallelism: int = 4
@@ -30,8 +30,8 @@ def passwords_file(home: Path) -> Path:
     return home / "passwords.json"
 
 
-def sections(airflow: LocalAirflow) -> dict[str, dict[str, object]]:
-    """`airflow.cfg` by section; everything else is as Airflow has it."""
+def sections(airflow: LocalAirflow, secret: str) -> dict[str, dict[str, object]]:
+    """`airflow.cfg` by section; everything else is as Airflow has it. `secret` signs what its parts tell each other."""
     home = airflow.home
     address = f"http://127.0.0.1:{airflow.port}"
     bundle = {
@@ -53,7 +53,7 @@ def sections(airflow: LocalAirflow) -> dict[str, dict[str, object]]:
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": passwords_file(home),
             "execution_api_server_url": f"{address}/execution/",
-            "fernet_key": airflow.fernet_key,
+            "fernet_key": base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()).decode(),
             "dagbag_import_error_traceback_depth": 1,
         },
         "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}", "load_default_connections": False},
@@ -62,11 +62,11 @@ def sections(airflow: LocalAirflow) -> dict[str, dict[str, object]]:
             "port": airflow.port,
             "base_url": address,
             "workers": 1,
-            "secret_key": airflow.secret,
+            "secret_key": secret,
             "expose_config": False,
             "instance_name": "millrace",
         },
-        "api_auth": {"jwt_secret": airflow.secret},
+        "api_auth": {"jwt_secret": secret},
         "dag_processor": {
             "dag_bundle_config_list": json.dumps([bundle]),
             "dag_bundle_storage_path": home / "bundles",
@@ -88,10 +88,10 @@ def sections(airflow: LocalAirflow) -> dict[str, dict[str, object]]:
     return made
 
 
-def text(airflow: LocalAirflow) -> str:
+def text(airflow: LocalAirflow, secret: str) -> str:
     """The file. `%` is doubled: Airflow reads it with interpolation."""
     lines = ["# Written by `millrace airflow up`, anew at each start."]
-    for name, values in sections(airflow).items():
+    for name, values in sections(airflow, secret).items():
         lines.append(f"\n[{name}]")
         lines += [f"{key} = {str(value).replace('%', '%%')}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
