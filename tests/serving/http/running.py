@@ -35,6 +35,10 @@ class Running:
     def client(self, **options: object) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, **options)  # type: ignore[arg-type]  # whatever a test wants
 
+    def waiting(self) -> int:
+        """How many requests have no answer yet."""
+        return sum(connection.waiting for connection in [*self.server.connections])
+
     def raw(self, data: bytes) -> bytes:
         """What the server sends until it hangs up; it is told that nothing more will come."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as sock:

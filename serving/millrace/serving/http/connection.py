@@ -176,6 +176,11 @@ class Connection(asyncio.Protocol):
     # what the server calls
 
     @property
+    def waiting(self) -> int:
+        """How many requests have no answer yet."""
+        return len(self._exchanges)
+
+    @property
     def peer(self) -> str:
         """The client's address, for logs."""
         name = self._transport.get_extra_info("peername") if self._transport is not None else None
