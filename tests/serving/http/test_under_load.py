@@ -150,12 +150,15 @@ def test_answers_that_are_due_are_given_while_the_server_leaves(tmp_path: Path, 
             assert httpx.get(f"{server.url}/v1/kv/user_profile/1").status_code == 200
             redis_server.pause()
             address = f"{server.url}/v1/kv/user_profile/2"
+
+            def resume() -> None:
+                wait_until(lambda: server.server.draining, "the drain")
+                redis_server.resume()
+
             asking = threading.Thread(target=lambda: answers.append(httpx.get(address, timeout=30)))
             asking.start()
             wait_until(lambda: server.waiting() > 0, "the request to wait for the store")
-            resuming = threading.Thread(
-                target=lambda: (wait_until(lambda: server.server.draining, "the drain"), redis_server.resume())
-            )
+            resuming = threading.Thread(target=resume)
             resuming.start()
         asking.join()
         resuming.join()
