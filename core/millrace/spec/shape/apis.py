@@ -21,6 +21,7 @@ from millrace.spec.shape.fields import (
     optional,
     problem,
 )
+from millrace.spec.templates import places
 from millrace.spec.units import Duration, Size
 
 
@@ -138,7 +139,8 @@ class UnionPart(Part):
     name: Name | None = Field(default=None, description="The part's name in the answer; by default the API's.")
     input: dict[Line, Any] = Field(
         default={},
-        description="What the API is called with: `{field}` of the request, or `{part.field}` of an earlier part.",
+        description="What it is called with: `key`, `keys`, `range` or `prefix` of a KV API, or a query of a SQL API;"
+        " in it, `{field}` is of the request, and `{part.field}` of an earlier part.",
         examples=[{"key": "{user_id}"}],
     )
     timeout: Duration | None = Field(default=None, description="The longest time for this part.", examples=["20ms"])
@@ -162,7 +164,20 @@ class UnionApi(_Api):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise problem(f"two parts are named '{twice}': give one of them another 'name'")
+        for index, part in enumerate(self.parts):
+            self._places_are_before(part, names[:index])
         return self
+
+    def _places_are_before(self, part: UnionPart, before: list[str]) -> None:
+        try:
+            named = [place for place in places(part.input) if place.part is not None]
+        except ValueError as error:
+            raise problem(f"the input of '{part.name or part.api}': {error}") from None
+        for place in named:
+            if self.mode != "series":
+                raise problem(f"{place} is of another part, which takes 'mode: series'")
+            if place.part not in before:
+                raise problem(f"{place} is of no part before '{part.name or part.api}'")
 
 
 class ApiEntry(Choice):
