@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from millrace.catalog import Catalog, RunRecord, VersionRecord
+from millrace.cli.lag import lag_text, lag_words, lags
 from millrace.cli.output import exits, results, show, table, to_json
 from millrace.cli.spec_commands import Json
 from millrace.cli.workspace import open_catalog
@@ -35,9 +37,10 @@ def status(
     """Show the assets with their current versions, or the runs, checks and statistics of one."""
     with exits(), open_catalog(Settings.from_env()) as catalog:
         if asset is None:
-            _status_of_all(catalog, as_json)
+            _status_of_all(catalog, as_json, lags(catalog, Settings.from_env(), catalog.assets.list()))
         else:
-            _status_of_one(catalog, asset, runs, as_json)
+            lag = lags(catalog, Settings.from_env(), [catalog.assets.get(asset)]).get(asset)
+            _status_of_one(catalog, asset, runs, as_json, lag)
 
 
 def versions(asset: AssetName, as_json: Json = False) -> None:
@@ -119,7 +122,7 @@ async def _query(settings: Settings, asset: str, sql: str) -> SqlResult:
         await reader.close()
 
 
-def _status_of_all(catalog: Catalog, as_json: bool) -> None:
+def _status_of_all(catalog: Catalog, as_json: bool, behind: Mapping[str, Any]) -> None:
     rows = []
     for asset in catalog.assets.list():
         last = next(iter(catalog.runs.list(asset.name, limit=1)), None)
@@ -133,13 +136,15 @@ def _status_of_all(catalog: Catalog, as_json: bool) -> None:
                 "last_run": last.id if last else None,
                 "state": str(last.state) if last else None,
                 "error": last.error.message.splitlines()[0] if last and last.error else None,
+                "lag": behind.get(asset.name),
             }
         )
-    names = ("asset", "version", "rows", "published", "last_run", "state", "error")
-    show(rows, as_json, lambda: table("", names, [[r[n] for n in names] for r in rows], right=("rows",)))
+    names = ("asset", "version", "rows", "published", *(["behind"] if behind else []), "last_run", "state", "error")
+    shown = [{**r, "behind": lag_text(behind.get(str(r["asset"])))} for r in rows]
+    show(rows, as_json, lambda: table("", names, [[r[n] for n in names] for r in shown], right=("rows", "behind")))
 
 
-def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool) -> None:
+def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool, lag: Mapping[str, Any] | None) -> None:
     record = catalog.assets.get(asset)
     runs = catalog.runs.list(asset, limit=limit)
     checks = catalog.checks.of_run(runs[0].id) if runs else []
@@ -148,13 +153,15 @@ def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool) -> N
         "asset": asset,
         "version": record.current_version,
         "watermark": catalog.assets.watermark(asset),
+        "lag": lag,
         "running": holder.run_id if holder else None,
         "runs": [_run(r) for r in runs],
         "checks": [{**c.result.__dict__, "run": c.run_id} for c in checks],
     }
 
     def person() -> None:
-        results.print(f"{asset}: version {record.current_version or '— none published'}")
+        version = record.current_version or "— none published"
+        results.print(f"{asset}: version {version}{lag_words(lag)}", soft_wrap=True)
         names = ("run", "state", "step", "started", "seconds", "read", "loaded", "dirty", "version")
         table(
             "", names, [[_run_row(r).get(n) for n in names] for r in runs], right=("seconds", "read", "loaded", "dirty")

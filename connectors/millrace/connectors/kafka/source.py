@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ _FETCHING = {
     "kafka.client.id": "millrace",
 }
 _POLL_TIMEOUT_MS = "60000"
+_LAG_TIMEOUT_S = 5.0  # a person waits
 
 
 class KafkaSource(Source):
@@ -69,7 +71,8 @@ class KafkaSource(Source):
 
     def lag(self, watermark: Mapping[str, Any] | None) -> Lag:
         """Messages of each partition that no published run has read and that are still there."""
-        client = Client(self._endpoint())
+        end = self._endpoint()
+        client = Client(replace(end, timeout_s=min(end.timeout_s, _LAG_TIMEOUT_S)))
         topic = client.topic(self.options.topic)
         found = Watermark.from_json(watermark)
         same = found is not None and found.topic == topic.name and found.topic_id in ("", topic.id)
