@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from benchmarks.harness import print_measure, rows_argument
 from millrace.catalog import Catalog
+from millrace.catalog.access_model import Consumer, Terms
 from millrace.spec.settings import Settings
 from tests.servers.process import ServerProcess, free_port, program
 from tests.servers.redis import RedisServer
@@ -34,14 +35,16 @@ CONNECTIONS = 64
 KEYS = 100
 _GET = """
 request = function()
-  return wrk.format("GET", "{prefix}" .. math.random(0, {most}), {{["Accept"] = "application/x-protobuf"}})
+  local headers = {{["Accept"] = "application/x-protobuf", ["Authorization"] = "Bearer {token}"}}
+  return wrk.format("GET", "{prefix}" .. math.random(0, {most}), headers)
 end
 """
 _MGET = """
 request = function()
   local keys = {{}}
   for i = 1, {keys} do keys[i] = math.random(0, {most}) end
-  local headers = {{["Accept"] = "application/x-protobuf", ["Content-Type"] = "application/json"}}
+  local headers = {{["Accept"] = "application/x-protobuf", ["Content-Type"] = "application/json",
+    ["Authorization"] = "Bearer {token}"}}
   return wrk.format("POST", "{path}", headers, '{{"keys":[' .. table.concat(keys, ",") .. "]}}")
 end
 """
@@ -114,6 +117,14 @@ def redis_benchmark(port: int, prefix: str, rows: int, pipeline: int, core: int)
     return float(found.strip().splitlines()[-1].split('","')[1])
 
 
+def consumer_token(catalog: Catalog) -> str:
+    """The token of a consumer whose grant has a rate that the load stays below."""
+    catalog.access.add_consumer(Consumer("bench"), "bench")
+    asked = catalog.access.request("bench", "bench", Terms(requests_per_second=10_000_000), "", "bench")
+    catalog.access.approve(asked.id, "bench")
+    return catalog.access.issue_token("bench", "bench")
+
+
 def main() -> None:
     rows = rows_argument(__doc__, 200_000)
     cores = sorted(os.sched_getaffinity(0))
@@ -129,12 +140,13 @@ def main() -> None:
         catalog = stack.enter_context(Catalog.open(settings.catalog_url))
         apis = ({"kv": {"name": "bench", "cache": {"ttl": "1s", "size": 1000}}},)
         prefix = f"bench:{Publisher(catalog, store.url, 'bench', apis=apis).publish(people(rows)).id}:"
+        token = consumer_token(catalog)
         webdis = stack.enter_context(Webdis(store.port, core))
         port = stack.enter_context(pinned_server(settings, core))
         base = f"http://127.0.0.1:{port}"
-        get = _GET.format(prefix="/v1/kv/bench/", most=rows - 1)
-        mget = _MGET.format(path="/v1/kv/bench:mget", most=rows - 1, keys=KEYS)
-        webdis_get = _GET.format(prefix=f"/GET/{prefix.replace(':', '%3A')}", most=rows - 1)
+        get = _GET.format(prefix="/v1/kv/bench/", most=rows - 1, token=token)
+        mget = _MGET.format(path="/v1/kv/bench:mget", most=rows - 1, keys=KEYS, token=token)
+        webdis_get = _GET.format(prefix=f"/GET/{prefix.replace(':', '%3A')}", most=rows - 1, token="-")
         found: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             found.setdefault("get", []).append(wrk(base, get, other, folder))

@@ -49,7 +49,7 @@ def test_access_is_asked_for_given_and_taken_back(access: Prompt) -> None:
     access("add", "shop", "--as", "olga")
     asked = access.json(
         "request", "shop", "user_profile", "--purpose", "card", "--columns", "id, name", "--rate", "50",
-        "--quota", "100_000/day", "--expires", "90d", "--rows", '{"column": "city", "op": "=", "value": "x"}',
+        "--quota", "100_000/day", "--expires", "90d", "--rows", '{"column": "city", "eq": "x"}',
     )  # fmt: skip
     assert (asked["state"], asked["columns"], asked["rate"], asked["quota"]) == (
         "requested", ["id", "name"], 50, "100000/day",

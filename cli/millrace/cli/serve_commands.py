@@ -21,6 +21,9 @@ def serve(
     lame_duck: Annotated[
         float, typer.Option(min=0, help="Seconds at the end in which /readyz says no, and requests are still taken.")
     ] = 0.0,
+    without_permissions: Annotated[
+        bool, typer.Option("--without-permissions", help="Let everybody call everything, without a token.")
+    ] = False,
     log_style: Annotated[str, typer.Option(help="Logs on stderr as `json` or `text`.")] = "text",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -40,6 +43,7 @@ def serve(
             workers=workers,
             drain_s=drain,
             lame_duck_s=lame_duck,
+            permissions=not without_permissions,
             log_style=log_style,
             log_level=log_level,
         )

@@ -76,3 +76,14 @@ audit = Table(
     Index("millrace_audit_consumer", "consumer", "id"),
     **IN_MYSQL,
 )
+
+usage = Table(
+    "millrace_usage",
+    metadata,
+    Column(
+        "grant_id", SERIAL, ForeignKey("millrace_grant.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("period_start", UtcTime, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    **IN_MYSQL,
+)

@@ -17,6 +17,7 @@ from millrace.catalog.model import Flip, Lease, PointerGap, Publication
 from millrace.catalog.owner import Owner, this_process
 from millrace.catalog.publish import Flipper
 from millrace.catalog.runs import Runs
+from millrace.catalog.usage import Usage
 from millrace.catalog.versions import Versions
 
 
@@ -39,6 +40,7 @@ class Catalog:
         self.checks = Checks(database, clock)
         self.dirty = Dirty(database)
         self.access = Access(database, clock)
+        self.usage = Usage(database, clock)
 
     @classmethod
     def open(cls, url: str, *, clock: Clock = utc_now, owner: Owner | None = None) -> Catalog:

@@ -12,10 +12,13 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.spec.priority import Priority
 from millrace.spec.types import Column, DataType
+
+if TYPE_CHECKING:
+    from millrace.serving.views import View
 
 
 class Operation(StrEnum):
@@ -37,6 +40,7 @@ class Consumer:
 
     name: str
     grants: Any = None
+    priority: Priority = Priority.HIGH
 
 
 ANONYMOUS = Consumer("anonymous")
@@ -64,6 +68,7 @@ class Call:
     operation: Operation
     arguments: Any
     context: Context = field(default_factory=Context)
+    view: View | None = None  # what the consumer may see, set by the guard that knows
 
 
 class Origin(StrEnum):

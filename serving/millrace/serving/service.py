@@ -3,44 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from millrace.serving.call import ANONYMOUS, Consumer, Context
-from millrace.serving.guards import GuardMaker
+from millrace.serving.call import Context
+from millrace.serving.guards.protection import Protection, Rules
 from millrace.serving.metrics import Metrics
 from millrace.serving.registry import Registry
 from millrace.spec.settings import Settings
-
-
-def anonymous(_credential: str) -> Consumer:
-    """Everybody is the same consumer: how a server without permissions knows who calls."""
-    return ANONYMOUS
 
 
 @dataclass
 class Service:
     """One worker's state, made at its start and handed to each transport.
 
-    `identify` gives the consumer of a credential (what stands in `Authorization`, "" without it); it must not wait, and
-    raises Unauthenticated.
+    `identify` gives the consumer of a credential (what stands in `Authorization`, "" without it); it does not wait, and
+    raises Unauthenticated. Without a `protection` of its own everybody is the same consumer, who may do everything.
     """
 
     settings: Settings
-    guards: Sequence[GuardMaker] = ()
-    identify: Callable[[str], Consumer] = anonymous
+    protection: Protection = field(default_factory=lambda: Protection(Rules(permissions=False)))
     metrics: Metrics = field(default_factory=Metrics)
     draining: bool = False
 
     def __post_init__(self) -> None:
-        self.registry = Registry(self.settings, self.metrics, self.guards)
+        self.identify = self.protection.identify
+        self.registry = Registry(self.settings, self.metrics, self.protection.makers)
+        self.protection.watch(self.metrics)
 
     async def open(self) -> None:
-        """Open the registry. Raises what that raises."""
+        """Open the registry and the guards. Raises what those raise."""
+        await self.protection.open(self.settings.catalog_url)
         await self.registry.open()
 
     async def close(self) -> None:
         await self.registry.close()
+        await self.protection.close()
 
     def context(self, credential: str, timeout_ms: str = "", *, fresh: bool = False) -> Context:
         """The context of a request. `timeout_ms`: the caller's own limit, as text; raises ValueError if it is none."""
@@ -59,6 +57,7 @@ class Service:
             "apis": len(snapshot.apis),
             "broken": dict(snapshot.broken),
             "catalog": self.registry.catalog_problem or "ok",
+            "permissions": self.protection.problem or "ok",
             "draining": self.draining,
         }
         return not self.draining, details

@@ -33,6 +33,7 @@ _KILL_AFTER_S = 10.0  # beyond the time to drain
 class _Worker:
     """One place for a worker, and the process in it."""
 
+    index: int
     process: subprocess.Popen[str] | None = None
     started: float = 0.0
     pause_s: float = _FIRST_PAUSE_S
@@ -46,7 +47,7 @@ class Supervisor:
     def __init__(self, options: Options, on_ready: Callable[[Options], None] = lambda _options: None) -> None:
         self._options = options
         self._on_ready = on_ready
-        self._workers = [_Worker() for _ in range(options.workers)]
+        self._workers = [_Worker(index) for index in range(options.workers)]
         self._leaving = threading.Event()
 
     def run(self) -> int:
@@ -115,7 +116,7 @@ class Supervisor:
         return code
 
     def _start(self, worker: _Worker, options: Options) -> None:
-        command = [sys.executable, "-m", "millrace.serving.worker", options.to_json()]
+        command = [sys.executable, "-m", "millrace.serving.worker", replace(options, index=worker.index).to_json()]
         worker.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )

@@ -23,6 +23,7 @@ from typing import Any
 
 from millrace.errors import SpecError
 from millrace.serving import logs, tracing
+from millrace.serving.guards.protection import Protection, Rules
 from millrace.serving.http.endpoints import all_routes
 from millrace.serving.http.server import HttpServer
 from millrace.serving.service import Service
@@ -47,6 +48,8 @@ class Options:
     log_style: str = "json"
     log_level: str = "info"
     run_dir: str = ""
+    permissions: bool = True
+    index: int = 0  # of this worker among the server's
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -116,7 +119,9 @@ async def serve(options: Options, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave.set)
     loop.add_reader(sys.stdin.fileno(), leave.set)
-    service = Service(settings)
+    folder = Path(options.run_dir) if options.run_dir else None
+    rules = Rules(options.permissions, options.index, options.workers, folder)
+    service = Service(settings, Protection(rules))
     numbers = Numbers(options.run_dir, service)
     await service.open()
     http = HttpServer(service, all_routes(service, numbers.all))

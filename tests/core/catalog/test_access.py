@@ -81,7 +81,7 @@ def test_a_disabled_consumer_has_no_tokens_until_it_is_enabled(catalog: Catalog,
 def test_access_is_asked_for_then_given_with_its_terms(catalog: Catalog, shop: str, api: str, clock: HandClock) -> None:
     terms = Terms(
         columns=("name", "größe"),
-        row_filter={"column": "city", "op": "=", "value": "köln"},
+        row_filter={"column": "city", "eq": "köln"},
         requests_per_second=50,
         quota=10**12,
         quota_period=QuotaPeriod.DAY,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import httpx
 import uvloop
 
+from millrace.serving.guards.protection import Protection
 from millrace.serving.http.endpoints import all_routes
 from millrace.serving.http.server import HttpServer, Limits
 from millrace.serving.service import Service
@@ -52,14 +53,16 @@ class Running:
 
 
 @contextmanager
-def serving(settings: Settings, limits: Limits | None = None) -> Iterator[Running]:
+def serving(
+    settings: Settings, limits: Limits | None = None, protection: Protection | None = None
+) -> Iterator[Running]:
     """Serve these settings' catalog over HTTP until the block ends; then drain."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="http-server")
     thread.start()
 
     async def start() -> Running:
-        service = Service(settings)
+        service = Service(settings) if protection is None else Service(settings, protection)
         await service.open()
         server = HttpServer(service, all_routes(service), limits)
         sock = socket.socket()

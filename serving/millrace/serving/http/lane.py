@@ -24,6 +24,7 @@ from millrace.serving.kv.api import KvApi
 from millrace.serving.refusals import status_of
 from millrace.serving.registry import Served, Snapshot
 from millrace.serving.service import Service
+from millrace.serving.views import narrowed_row
 
 PREFIX = b"/v1/kv/"
 _NO_HEADER = b""
@@ -114,7 +115,7 @@ class _ApiLane:
         self.name = served.plan.api
         self.guards = served.guards
         self.observe = served.metrics.request
-        self._form: Form | None = None
+        self._version = ""
         self._heads: dict[Format, bytes] = {}
         self._etag = b""
         cache = self.api.plan.cache
@@ -133,13 +134,16 @@ class _ApiLane:
             consumer = context.consumer.name
             wanted = negotiate(get(b"accept", _NO_HEADER).decode("latin-1"))
             form = self.api.form
-            if form is not self._form:
+            if form.version != self._version:
                 self._begin_version(form)
             if b"%" in key:
                 key = decoded(key).encode()
             stored_key = form.text_key(key)
+            view = None
             if self.guards:
-                ended = enter(self.guards, Call(Operation.GET, key, context))
+                call = Call(Operation.GET, key, context)
+                ended = enter(self.guards, call)
+                view = call.view
             if get(b"if-none-match") == self._etag:
                 code = "not-modified"
                 return head(Response(304, headers=self._headers()), 0, keep_alive=exchange.keep_alive)
@@ -148,6 +152,8 @@ class _ApiLane:
                 found, origin = hit, "l1"
             else:
                 found, origin = await self.api.get(form, key.decode(), stored_key)
+            if view is not None:
+                found = narrowed_row(found, view)
             if found.stored is None:
                 code = "not-found"
                 output = self._missing(exchange)
@@ -168,7 +174,7 @@ class _ApiLane:
 
     def _found(self, found: Any, wanted: Format, exchange: Exchange, accept_encoding: bytes, started: float) -> bytes:
         body = encode_row(found, wanted)
-        if found.form is not self._form:
+        if found.form.version != self._version:
             self._begin_version(found.form)
         if (len(body) >= SMALLEST and accept_encoding) or not exchange.keep_alive:
             content_type = wanted.content_type.encode()
@@ -199,7 +205,7 @@ class _ApiLane:
         )
 
     def _begin_version(self, form: Form) -> None:
-        self._form = form
+        self._version = form.version
         self._heads = {}
         self._etag = b'W/"%b"' % form.version.encode()
 

@@ -13,6 +13,7 @@ from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.kv.source import stored_reader
 from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
 from millrace.serving.refusals import Refused, TooLarge
+from millrace.serving.views import narrowed_row, narrowed_rows
 
 DEFAULT_MOST_KEYS = 1000
 
@@ -53,18 +54,18 @@ class KvApi:
         return self._source.form
 
     async def call(self, call: Call) -> Answer:
+        view = call.view
         match call.operation:
-            case Operation.GET:
+            case Operation.GET | Operation.EXISTS:
                 form = self._source.form
-                body, origin = await self.get(form, call.arguments, form.key(call.arguments), call.context.fresh)
-                return Answer(body, body.form.version, origin)
-            case Operation.EXISTS:
-                form = self._source.form
-                body, origin = await self.get(form, call.arguments, form.key(call.arguments), call.context.fresh)
-                return Answer(body.stored is not None, body.form.version, origin)
+                found, origin = await self.get(form, call.arguments, form.key(call.arguments), call.context.fresh)
+                if view is not None:
+                    found = narrowed_row(found, view)
+                body = found if call.operation is Operation.GET else found.stored is not None
+                return Answer(body, found.form.version, origin)
             case Operation.MULTI_GET:
                 rows, origin = await self.multi_get(call.arguments, call.context.fresh)
-                return Answer(rows, rows.form.version, origin)
+                return Answer(rows if view is None else narrowed_rows(rows, view), rows.form.version, origin)
             case _:
                 raise Refused(f"the KV API {self.plan.api} has no operation '{call.operation}'")
 
