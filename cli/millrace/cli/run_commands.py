@@ -109,8 +109,11 @@ def _run(spec: Spec, settings: Settings, wait: float, as_json: bool, connections
 
     session = SessionHolder(settings, f"millrace {spec.asset}", spec.limits.channels)
     request = runner.RunRequest(wait_s=wait, connections=connections)
-    with session, open_catalog(settings) as catalog, ProgressDisplay(messages) as display:
-        report = runner.run(spec, settings, catalog, session, request, display)
+    with open_catalog(settings) as catalog, ProgressDisplay(messages) as display:
+        try:
+            report = runner.run(spec, settings, catalog, session, request, display)
+        finally:
+            session.leave()
     _show_report(report, as_json, "is published")
 
 

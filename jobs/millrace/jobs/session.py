@@ -111,6 +111,13 @@ class SessionHolder:
             end_jvm()
         self._thread, self._session, self._error = None, None, None
 
+    def leave(self) -> None:
+        """Stop it as `stop` does, at the end of this process: a local JVM does its own part unwaited for."""
+        if self.local and self._session is not None:
+            end_jvm()
+        else:
+            self.stop()
+
     def __enter__(self) -> SessionHolder:
         return self
 

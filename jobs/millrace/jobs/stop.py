@@ -12,6 +12,7 @@ from millrace.jobs.gate import GateServer
 from millrace.jobs.session import SessionHolder
 from millrace.spec import Spec
 
+_PATIENCE_S = 30.0
 _AFTER_CANCEL = "run it again when you like: readers have the version that they had"
 
 
@@ -25,6 +26,8 @@ class Stop:
         self._timer: threading.Timer | None = None
         self._cause: BaseException | None = None
         self._old_handlers: dict[int, Any] = {}
+        self._carrying_out = threading.RLock()
+        self._interrupted: threading.Thread | None = None
         self.stopped = threading.Event()
 
     def __enter__(self) -> Stop:
@@ -54,16 +57,18 @@ class Stop:
         name = signal.Signals(number).name
         self._cause = self._cause or Cancelled(f"the run was cancelled by {name}", hint=_AFTER_CANCEL)
         self.stopped.set()
-        threading.Thread(target=self.now, args=(f"cancelled by {name}",), daemon=True).start()
+        self._interrupted = threading.Thread(target=self.now, args=(f"cancelled by {name}",), daemon=True)
+        self._interrupted.start()
         raise KeyboardInterrupt
 
     def now(self, reason: str, because: BaseException | None = None) -> None:
         """Stop every task and every Spark job of this run."""
-        self._cause = self._cause or because
-        self.stopped.set()
-        self._gate.stop(reason)
-        with suppress(Exception):  # the session may be gone already; the gate has told the tasks
-            self._session.cancel_jobs()
+        with self._carrying_out:
+            self._cause = self._cause or because
+            self.stopped.set()
+            self._gate.stop(reason)
+            with suppress(Exception):  # the session may be gone already; the gate has told the tasks
+                self._session.cancel_jobs()
 
     def check(self) -> None:
         """Raise what stopped the run, if anything has."""
@@ -71,7 +76,14 @@ class Stop:
             raise self.reason_for(Cancelled("the run was stopped"))
 
     def reason_for(self, raised: BaseException) -> MillraceError:
-        """The error to report when `raised` may only be the echo of a stop."""
+        """The error to report when `raised` may only be the echo of a stop.
+
+        Waits for a stop that is being carried out, so that it can't cancel the jobs of the clean-up that follows.
+        """
+        if self._interrupted is not None:
+            self._interrupted.join(_PATIENCE_S)
+        if self._carrying_out.acquire(timeout=_PATIENCE_S):
+            self._carrying_out.release()
         if isinstance(self._cause, MillraceError):
             return self._cause
         if isinstance(raised, KeyboardInterrupt):
