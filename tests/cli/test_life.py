@@ -105,7 +105,7 @@ def test_ctrl_c_cancels_and_leaves_the_current_version_alone(shell: Shell, step:
     try:
         wait_for_step(shell, step)
         os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=200)
     finally:
         if process.poll() is None:
             process.kill()

@@ -19,7 +19,7 @@ def mark_session() -> None:
     os.environ[MARK] = uuid.uuid4().hex
 
 
-def end_leftovers(grace_s: float = 10.0) -> list[str]:
+def end_leftovers(grace_s: float = 60.0) -> list[str]:
     """Wait a moment for what is just ending, kill the rest, and give their command lines."""
     deadline = time.monotonic() + grace_s
     while (found := _marked()) and time.monotonic() < deadline:
