@@ -105,6 +105,21 @@ def test_a_table_is_served_from_both_stores(both: Workspace) -> None:
     assert row["city"] is None
 
 
+def test_columns_of_any_name_reach_both_stores(both: Workspace, users: Database) -> None:
+    users.execute(
+        "ALTER TABLE users ADD (`a.b` INT DEFAULT 1, `odd ``name` INT DEFAULT 2, `Ünï {x}` VARCHAR(9) DEFAULT 'é😀',"
+        " `select` BIGINT UNSIGNED DEFAULT 18446744073709551615)"
+    )
+    text = SPEC.replace(", columns: [id, name, city, age, updated_at]", "").replace(
+        "  - derive", "  - cast: {select: string}\n  - derive"
+    )
+    report = both.run(text)
+    assert report.error is None, report.error
+    row = both.client().kv("users").get(7)
+    assert row is not None
+    assert (row["a.b"], row["odd `name"], row["Ünï {x}"], row["select"]) == (1, 2, "é😀", "18446744073709551615")
+
+
 def test_bad_data_is_refused_by_both(both: Workspace, users: Database) -> None:
     good = both.run(SPEC)
     users.execute("DELETE FROM users WHERE id > 300")

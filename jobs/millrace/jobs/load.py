@@ -12,6 +12,7 @@ from millrace.connectors.base import BatchTask, Loader, Target
 from millrace.connectors.channel import run_channel
 from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, VerifyFailed
+from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats, store_version
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.stage import dirty_hint, gate_verdict
@@ -103,11 +104,11 @@ def stage_frame(context: RunContext) -> DataFrame:
 def run_over_keys(frame: DataFrame, target: Target, task: BatchTask) -> int:
     """Run a batch task over the key columns of a stage, in Spark; the sum of its answers."""
     keys = frame.select(*["`" + name.replace("`", "``") + "`" for name in target.key_columns])
-    return sum(int(row.found) for row in keys.mapInArrow(_task(task), "found bigint").collect())
+    return sum(int(row.found) for row in map_batches(keys, _task(task), "found bigint").collect())
 
 
 def _run_channels(frame: DataFrame, loader: Loader, gate: GateClient) -> tuple[TargetStatistics, bytes]:
-    rows = frame.mapInArrow(_channel(loader, gate), TOTALS).collect()
+    rows = map_batches(frame, _channel(loader, gate), TOTALS).collect()
     statistics = TargetStatistics(
         rows_loaded=sum(row.rows for row in rows),
         bytes_loaded=sum(row.size for row in rows),

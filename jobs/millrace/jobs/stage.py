@@ -17,6 +17,7 @@ from millrace.connectors.base import Gate, SourceRead
 from millrace.connectors.channel import timed
 from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, RunFailed
+from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.plan import RunPlan, columns_of
 from millrace.jobs.spark_errors import translate
@@ -113,7 +114,7 @@ def _write(
     spark = context.spark()
     read = context.source().read(spark, plan.source, reading)
     limited = context.spec.limits.rows_per_second or context.spec.limits.bytes_per_second
-    frame = read.frame if read.gated or not limited else read.frame.mapInArrow(_pass(reading), read.frame.schema)
+    frame = read.frame if read.gated or not limited else map_batches(read.frame, _pass(reading), read.frame.schema)
     measured = new_observation("read")
     frame = frame.observe(measured, f.count(f.lit(1)).alias("rows"), *_sizes(read, plan))
     result = transform(frame, context.spec.transform, casting)

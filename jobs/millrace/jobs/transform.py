@@ -15,6 +15,7 @@ from pyspark.sql import functions as f
 from pyspark.sql.window import Window
 
 from millrace.connectors.base import DirtyRow, Gate
+from millrace.jobs.batches import map_batches
 from millrace.spec.model import Cast, Dedupe, Derive, Mask, Rename, Select, Sql, Step, Where
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _cast(frame: DataFrame, step: Cast, gate: Gate) -> DataFrame:
     )
     types = {name: str(type_) for name, type_ in step.columns.items()}
     schema = marked.drop(BAD_COLUMN, BAD_COLUMN + "_row").schema
-    return marked.mapInArrow(_setting_aside(gate, types), schema)
+    return map_batches(marked, _setting_aside(gate, types), schema)
 
 
 def _setting_aside(gate: Gate, types: dict[str, str]) -> Callable[[Any], Any]:
