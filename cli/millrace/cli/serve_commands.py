@@ -16,6 +16,9 @@ def add_to(app: typer.Typer) -> None:
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port of HTTP; 0 for any free one.")] = 8080,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="The port of gRPC; 0 for any free one. Without it: no gRPC.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the port; one for a core.")] = 1,
     drain: Annotated[float, typer.Option(min=0, help="Seconds that answers under way get at the end.")] = 30.0,
     lame_duck: Annotated[
@@ -27,19 +30,23 @@ def serve(
     log_style: Annotated[str, typer.Option(help="Logs on stderr as `json` or `text`.")] = "text",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Serve every published API over HTTP until SIGTERM or Ctrl-C."""
+    """Serve every published API over HTTP and gRPC until SIGTERM or Ctrl-C."""
     from millrace.serving import logs
     from millrace.serving.supervisor import Supervisor
     from millrace.serving.worker import Options
 
     def announce(options: Options) -> None:
-        results.print(f"serving http://{options.host}:{options.http_port} with {options.workers} worker(s)")
+        addresses = f"http://{options.host}:{options.http_port}"
+        if options.grpc_port is not None:
+            addresses += f" and grpc://{options.host}:{options.grpc_port}"
+        results.print(f"serving {addresses} with {options.workers} worker(s)")
 
     with exits():
         logs.set_up(log_style, log_level)
         options = Options(
             host=host,
             http_port=port,
+            grpc_port=grpc_port,
             workers=workers,
             drain_s=drain,
             lame_duck_s=lame_duck,

@@ -125,7 +125,13 @@ async def serve(options: Options, settings: Settings) -> None:
     numbers = Numbers(options.run_dir, service)
     await service.open()
     http = HttpServer(service, all_routes(service, numbers.all))
+    grpc = None
     try:
+        if options.grpc_port is not None:
+            from millrace.serving.grpc.server import GrpcServer
+
+            grpc = GrpcServer(service)
+            await grpc.listen(options.host, options.grpc_port)
         await http.listen(listener(options.host, options.http_port))
         writing = loop.create_task(numbers.keep_writing())
         spare_the_collector()
@@ -134,7 +140,8 @@ async def serve(options: Options, settings: Settings) -> None:
         loop.remove_reader(sys.stdin.fileno())
         service.draining = True
         await asyncio.sleep(options.lame_duck_s)
-        await http.drain(options.drain_s)
+        leaving = [http.drain(options.drain_s), *([grpc.drain(options.drain_s)] if grpc is not None else ())]
+        await asyncio.gather(*leaving)
         writing.cancel()
         numbers.write()
     finally:

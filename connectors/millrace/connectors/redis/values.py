@@ -46,7 +46,12 @@ def key_maker(manifest: Manifest) -> Callable[[Key], bytes]:
     def make_from_integer(key: Key) -> bytes:
         if type(key) is int and _SURE_MIN <= key <= _SURE_MAX:
             return b"%b%d%b" % (before, key, after)
-        return make(key)
+        return make_from_digits(key.encode()) if type(key) is str else make(key)
+
+    def make_from_digits(text: bytes) -> bytes:
+        if text.isdigit() and len(text) < _SURE_DIGITS and text[0] != _ZERO:
+            return before + text + after
+        return make(text.decode())
 
     def make_from_text(key: Key) -> bytes:
         return before + key.encode() + after if type(key) is str else make(key)

@@ -38,7 +38,7 @@ def encode_rows(found: StoredRows, wanted: Format) -> bytes:
     form = found.form
     if wanted is Format.ARROW:
         return _arrow_stream(form, found.stored)
-    write = None if form.encoding == wanted else _writer(form, wanted)
+    write = row_writer(form, wanted)
     values = [s if s is None or write is None else write(s) for s in found.stored]
     if wanted is Format.PROTOBUF:
         return protobuf_rows(form.version, values)
@@ -46,6 +46,11 @@ def encode_rows(found: StoredRows, wanted: Format) -> bytes:
         rows = b",".join([b"null" if value is None else value for value in values])
         return b'{"version":%b,"rows":[%b]}' % (json.dumps(form.version).encode(), rows)
     return _msgpack_map(form.version, values)
+
+
+def row_writer(form: Form, wanted: Format) -> Callable[[Any], bytes] | None:
+    """From what is stored to one row's bytes; None when those are the same."""
+    return None if form.encoding == wanted else _writer(form, wanted)
 
 
 def protobuf_rows(version: str, values: Sequence[bytes | None]) -> bytes:

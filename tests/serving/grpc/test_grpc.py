@@ -1,0 +1,130 @@
+"""gRPC: the same APIs, called by a client that knows only `serving.proto`, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_tools import protoc
+
+import millrace.serving.grpc
+from millrace.serving.grpc.schema import FILE, file_descriptor, message
+from millrace.serving.grpc.server import GrpcServer
+from millrace.serving.service import Service
+from millrace.spec.settings import Settings
+from tests.servers.redis import RedisServer
+from tests.serving.publishing import Publisher, people, workspace
+
+PROTO = Path(millrace.serving.grpc.__file__).parent / "serving.proto"
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[grpc.Channel]:
+    """A channel to a server of these settings' catalog."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def start() -> tuple[Service, GrpcServer, int]:
+        service = Service(settings)
+        await service.open()
+        server = GrpcServer(service)
+        return service, server, await server.listen("127.0.0.1", 0)
+
+    async def stop(service: Service, server: GrpcServer) -> None:
+        await server.drain(5)
+        await service.close()
+
+    try:
+        service, server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield channel
+        finally:
+            asyncio.run_coroutine_threadsafe(stop(service, server), loop).result(60)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def channel(settings: Settings, publisher: Publisher) -> Iterator[grpc.Channel]:
+    publisher.publish(people(10, "hello"))
+    with serving(settings) as opened:
+        yield opened
+
+
+def call(channel: grpc.Channel, method: str, reply: str, request: Any, timeout: float = 30) -> Any:
+    ask = channel.unary_unary(
+        f"/millrace.v1.{method}",
+        request_serializer=lambda sent: sent.SerializeToString(),
+        response_deserializer=message(reply).FromString,
+    )
+    return ask(request, timeout=timeout)
+
+
+def test_rows_come_by_key_and_by_many_keys(channel: grpc.Channel) -> None:
+    row = call(channel, "Kv/Get", "Row", message("GetRequest")(api="user_profile", key=["7"]))
+    assert row.value == b"\x08\x07\x12\x08person 7\x1a\x05hello"
+    request = message("MultiGetRequest")(api="user_profile", keys=["3", "99", "7"])
+    rows = call(channel, "Kv/MultiGet", "Rows", request)
+    assert (rows.version, rows.values[2], list(rows.missing)) == (row.version, row.value, [1])
+    assert call(channel, "Kv/Exists", "Existence", message("GetRequest")(api="user_profile", key=["7"])).exists
+    assert not call(channel, "Kv/Exists", "Existence", message("GetRequest")(api="user_profile", key=["8888"])).exists
+
+
+@pytest.mark.parametrize(
+    ("api", "key", "code"),
+    [
+        ("user_profile", ["99"], grpc.StatusCode.NOT_FOUND),
+        ("user_profile", ["abc"], grpc.StatusCode.INVALID_ARGUMENT),
+        ("user_profile", [], grpc.StatusCode.INVALID_ARGUMENT),
+        ("nothing", ["1"], grpc.StatusCode.NOT_FOUND),
+    ],
+)
+def test_what_cannot_be_answered_has_a_status(
+    channel: grpc.Channel, api: str, key: list[str], code: grpc.StatusCode
+) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        call(channel, "Kv/Get", "Row", message("GetRequest")(api=api, key=key))
+    assert raised.value.code() is code
+
+
+def test_a_deadline_ends_a_call_while_the_store_is_silent(tmp_path: Path, redis_server: RedisServer) -> None:
+    with workspace(tmp_path, redis_server.url) as (settings, catalog):
+        Publisher(catalog, redis_server.url).publish(people(10))
+        with serving(settings) as channel:
+            redis_server.pause()
+            try:
+                with pytest.raises(grpc.RpcError) as raised:
+                    call(channel, "Kv/Get", "Row", message("GetRequest")(api="user_profile", key=["1"]), timeout=0.2)
+            finally:
+                redis_server.resume()
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_client_without_the_proto_finds_everything_by_reflection(channel: grpc.Channel) -> None:
+    database = ProtoReflectionDescriptorDatabase(channel)
+    assert {"millrace.v1.Kv", "millrace.v1.Sql", "millrace.v1.Union"} <= set(database.get_services())
+    kv = DescriptorPool(database).FindServiceByName("millrace.v1.Kv")
+    assert [method.name for method in kv.methods] == ["Get", "MultiGet", "Exists"]
+    health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="millrace.v1.Kv"))
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_proto_file_says_what_the_server_does(tmp_path: Path) -> None:
+    out = tmp_path / "described"
+    command = ["protoc", f"--proto_path={FILE.rpartition('/')[0]}={PROTO.parent}", f"--descriptor_set_out={out}"]
+    assert protoc.main([*command, f"{FILE.rpartition('/')[0]}/{PROTO.name}"]) == 0
+    assert FileDescriptorSet.FromString(out.read_bytes()).file[0] == file_descriptor()
