@@ -14,7 +14,7 @@ import pytest
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no stubs
+from grpc_tools import protoc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no stubs
+from grpc_tools import protoc
 
 from millrace.connectors.wire.protobuf_schema import Member, Message, Shape
 from millrace.spec.types import DataType, Kind
