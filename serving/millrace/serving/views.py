@@ -5,6 +5,7 @@ SQL APIs plan a query within a view (`SqlRules.restricted`), so that their store
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,11 @@ class View:
 
     columns: tuple[str, ...] | None = None
     condition: Mapping[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """The same for two views that show the same: for keys of caches."""
+        return json.dumps([self.columns and sorted(self.columns), self.condition], sort_keys=True)
 
 
 def narrowed_row(found: StoredRow, view: View) -> StoredRow:

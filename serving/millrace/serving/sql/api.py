@@ -19,11 +19,13 @@ from millrace.serving.sql import execute
 from millrace.serving.sql.execute import SqlExecutor
 from millrace.serving.sql.named import NamedQuery, named_queries
 from millrace.serving.sql.rules import SqlRules
+from millrace.serving.views import View
 from millrace.spec.connection import resolve
 from millrace.spec.connector import connectors, implementation
 from millrace.spec.settings import Settings
 from millrace.spec.shape import apis
 
+_MOST_VIEWS = 1000
 _NAMED = frozenset({"query", "parameters"})
 
 
@@ -89,6 +91,7 @@ class SqlApi:
         self._reader = plan.reader(host.settings)
         key = signing_key(host.settings)
         self.executor = SqlExecutor(self._reader, plan.asset, plan.options, plan.rules, plan.queries, key)
+        self._narrow: dict[View, SqlExecutor] = {}
         self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
 
     async def open(self) -> None:
@@ -108,27 +111,40 @@ class SqlApi:
                 types = [column.type for column in found.columns]
                 return Answer(Table(columns, found.rows, found.next, types), found.version, origin)
             case Operation.STREAM:
-                batches = await self._stream(call.arguments)
+                batches = await self._stream(self._within(call.view), call.arguments)
                 return Answer(Stream(batches.columns, batches.batches), batches.version)
             case _:
                 raise Refused(f"the SQL API {self.plan.api} has no operation '{call.operation}'")
 
     async def _query(self, call: Call) -> tuple[execute.Answer, Origin]:
+        executor, arguments = self._within(call.view), call.arguments
         if self.cache is None or call.context.fresh:
-            return await self._fetch(call.arguments), Origin.STORE
+            return await self._fetch(executor, arguments), Origin.STORE
         version = await self.executor.version()
-        asked = hashlib.sha256(repr((version, _sorted(call.arguments))).encode("utf-8", "surrogatepass")).digest()
-        return await self.cache.get(asked, lambda: self._fetch(call.arguments))
+        asked = repr((version, _sorted(arguments), None if call.view is None else call.view.text))
+        key = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()
+        return await self.cache.get(key, lambda: self._fetch(executor, arguments))
 
-    async def _fetch(self, arguments: Any) -> execute.Answer:
-        if _is_named(arguments):
-            return await self.executor.call(*_named(arguments))
-        return await self.executor.run(arguments)
+    def _within(self, view: View | None) -> SqlExecutor:
+        """What asks the store for those who may see everything, or only what a view shows. Raises QueryError."""
+        if view is None:
+            return self.executor
+        found = self._narrow.get(view)
+        if found is None:
+            if len(self._narrow) >= _MOST_VIEWS:
+                self._narrow.clear()
+            found = self._narrow[view] = self.executor.restricted(view.columns, view.condition)
+        return found
 
-    async def _stream(self, arguments: Any) -> execute.Batches:
+    async def _fetch(self, executor: SqlExecutor, arguments: Any) -> execute.Answer:
         if _is_named(arguments):
-            return await self.executor.stream_call(*_named(arguments))
-        return await self.executor.stream(arguments)
+            return await executor.call(*_named(arguments))
+        return await executor.run(arguments)
+
+    async def _stream(self, executor: SqlExecutor, arguments: Any) -> execute.Batches:
+        if _is_named(arguments):
+            return await executor.stream_call(*_named(arguments))
+        return await executor.stream(arguments)
 
 
 def _is_named(arguments: Any) -> bool:
