@@ -126,8 +126,9 @@ def test_any_other_master_gets_its_job_by_spark_submit() -> None:
     made = of_master("spark://main:7077", {"spark.executor.memory": "4g"})
     program, *arguments, file = made.command
     assert program.endswith("bin/spark-submit")
-    assert arguments == ["--master", "spark://main:7077", "--conf", "spark.executor.memory=4g"]
-    assert file.endswith("millrace/dags/step.py")
+    assert arguments[:4] == ["--master", "spark://main:7077", "--conf", "spark.executor.memory=4g"]
+    assert arguments[4] == "--driver-java-options"
+    assert file.endswith("millrace/dags/driver/main.py")
     assert made.environment["MILLRACE_SPARK_MASTER"] == "spark://main:7077"
 
 

@@ -23,7 +23,7 @@ from tests.servers.process import ServerProcess, wait_until
 
 PASSWORD = "test"
 ENDED = frozenset({"success", "failed"})
-_RUN_TIMEOUT_S = 240.0
+_RUN_TIMEOUT_S = 420.0
 
 
 class Airflow(ServerProcess):

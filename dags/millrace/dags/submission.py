@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from millrace.dags import connections
+from millrace.dags import connections, driver
 from millrace.errors import ConfigError
+from millrace.jobs import jvm
 from millrace.spec.settings import Settings
 
 STEP_MODULE = "millrace.dags.step"
@@ -70,22 +72,13 @@ def of_master(master: str, conf: Mapping[str, str], binary: str = "") -> Submiss
     if master.startswith("local") and not binary:
         return Submission((sys.executable, "-m", STEP_MODULE), environment)
     options = [word for key, value in conf.items() for word in ("--conf", f"{key}={value}")]
+    if "spark.driver.extraJavaOptions" not in conf:
+        options += ["--driver-java-options", f"-Dlog4j2.configurationFile={jvm.LOGGING}"]
     return Submission(
-        (binary or _own_submit(), "--master", master, *options, _step_file()),
+        (binary or _own_submit(), "--master", master, *options, str(Path(driver.__file__).with_name("main.py"))),
         {**environment, "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable)},
     )
 
 
 def _own_submit() -> str:
-    from millrace.jobs.jvm import spark_home
-
-    return str(spark_home() / "bin" / "spark-submit")
-
-
-def _step_file() -> str:
-    from importlib.util import find_spec
-
-    found = find_spec(STEP_MODULE)
-    assert found is not None
-    assert found.origin is not None
-    return found.origin
+    return str(jvm.spark_home() / "bin" / "spark-submit")

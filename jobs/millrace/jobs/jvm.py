@@ -18,7 +18,7 @@ JAVA_VERSION = 17
 GATEWAY_CLASS = "org.apache.spark.api.python.PythonGatewayServer"
 DEFAULT_DRIVER_MEMORY = "2g"
 
-_LOGGING = Path(__file__).with_name("log4j2.properties")
+LOGGING = Path(__file__).with_name("log4j2.properties")
 
 #: What Spark's own launcher opens on JDK 17 (org.apache.spark.launcher.JavaModuleOptions).
 _OPENS = (
@@ -104,7 +104,7 @@ def command(conf: Mapping[str, str]) -> list[str]:
         *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENS),
         "-Djdk.reflect.useDirectMethodHandle=false",
         "-Dio.netty.tryReflectionSetAccessible=true",
-        f"-Dlog4j2.configurationFile={_LOGGING}",
+        f"-Dlog4j2.configurationFile={LOGGING}",
         f"-Xmx{conf.get('spark.driver.memory', DEFAULT_DRIVER_MEMORY)}",
         "-cp",
         ":".join(filter(None, class_path)),

@@ -1,0 +1,239 @@
+"""Specs on a real Airflow: through DAG processor, scheduler and tasks to published versions, and through failures.
+
+One Airflow for all of it; the runs go side by side as far as they can, so the first test to wait pays for the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace.catalog import Catalog, RunState
+from millrace.serving import connect
+from millrace.spec.settings import Settings
+from tests.servers.airflow import Airflow
+from tests.servers.process import wait_until
+from tests.servers.redis import RedisServer
+
+pytestmark = pytest.mark.timeout(1500)
+
+PLAYS = """\
+version: 1
+asset: plays
+owner: web@example.com
+description: "One row a play: {{ conn.x }} \\"quoted\\" <b>"
+business_line: web
+priority: high
+source:
+  log: {path: "plays.json", format: json, fields: {id: bigint, title: string}}
+checks:
+  - not_null: [id]
+targets:
+  - redis: {connection: online, key: "{id}"}
+limits: {channels: 2, timeout: 10m}
+apis:
+  - kv: {name: plays}
+"""
+REFUSED = (
+    PLAYS.replace("asset: plays", "asset: refused")
+    .replace("kv: {name: plays}", "kv: {name: refused}")
+    .replace("  - not_null: [id]", "  - row_count: {min: 1000}")
+)
+CHARTS = """\
+version: 1
+asset: charts
+schedule: {after: [plays]}
+priority: low
+source:
+  log: {path: "plays.json", format: json, fields: {id: bigint, title: string}}
+targets:
+  - redis: {connection: nowhere, key: "{id}"}
+"""
+BAD = PLAYS.replace("asset: plays", "asset: bad").replace("[id]", "[ident]")
+CONFIG = "retries: {count: 2, wait: 1s, longest_wait: 2s}\npools: {slots: {high: 5}}\n"
+
+
+@dataclass
+class Place:
+    """An Airflow with its store, and the millrace that its tasks work in."""
+
+    airflow: Airflow
+    settings: Settings
+    plays: str  # the id of a run of `plays` whose task `stage` was killed once
+    refused: str
+
+    def catalog(self) -> Catalog:
+        return Catalog.open(self.settings.catalog_url)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("millrace")
+    environment = {
+        "MILLRACE_HOME": str(folder),
+        "MILLRACE_SPARK_MASTER": "local[2]",
+        "MILLRACE_SPARK_CONF": f"spark.driver.memory=512m spark.local.dir={folder}",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+            {"type": "file", "log_file_path": str(folder / "lineage.json"), "append": True}
+        ),
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
+        "AIRFLOW__OPENLINEAGE__DISABLED_FOR_OPERATORS": ";".join(
+            f"millrace.dags.operator.{name}" for name in ("StepOperator", "RetireOperator")
+        ),
+    }
+    specs = {"plays.yaml": PLAYS, "refused.yaml": REFUSED, "charts.yaml": CHARTS, "bad.yaml": BAD}
+    with RedisServer() as redis, Airflow(specs, environment, CONFIG) as airflow:
+        (airflow.folder / "plays.json").write_text("".join(f'{{"id": {n}, "title": "t{n}"}}\n' for n in range(500)))
+        airflow.call(
+            "/connections", {"connection_id": "online", "conn_type": "redis", "host": "127.0.0.1", "port": redis.port}
+        )
+        for dag in ("plays", "refused", "charts"):
+            airflow.wait_for_dag(dag)
+        (folder / "connections.yaml").write_text(f"online: redis://127.0.0.1:{redis.port}\n")
+        settings = Settings.from_env({**environment, "MILLRACE_CONNECTIONS": str(folder / "connections.yaml")})
+        yield Place(airflow, settings, airflow.trigger("plays"), airflow.trigger("refused"))
+
+
+def task_process(place: Place, step: str, run: str) -> int | None:
+    """The process of Airflow that a step's process was started by."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_text().split("\0")
+                if "millrace.dags.step" not in words or str(place.settings.home) not in (entry / "environ").read_text():
+                    continue
+                request = Path(words[words.index("millrace.dags.step") + 1]).read_text()
+                if f'"step": "{step}"' in request and run in request:
+                    return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    return None
+
+
+def test_a_killed_worker_is_found_out_and_its_step_done_again(place: Place) -> None:
+    found: list[int] = []
+
+    def working() -> bool:
+        parent = task_process(place, "stage", place.plays)
+        found.extend([parent] if parent else [])
+        return bool(found)
+
+    wait_until(working, "the step stage to start", 420, place.airflow.log_tail)
+    os.kill(found[0], signal.SIGKILL)
+    assert place.airflow.wait_for_run("plays", place.plays) == "success"
+    tasks = place.airflow.tasks("plays", place.plays)
+    assert tasks["stage"]["try_number"] == 2
+    assert tasks["plan"]["try_number"] == 1, "the plan of the first try was used"
+
+
+def test_a_run_goes_from_spec_to_published_version(place: Place) -> None:
+    assert place.airflow.wait_for_run("plays", place.plays) == "success"
+    steps = ["plan", "stage", "check", "load:redis", "verify:redis", "publish", "retire"]
+    assert place.airflow.states("plays", place.plays) == dict.fromkeys(steps, "success")
+    with connect(place.settings) as client:
+        row = client.kv("plays").get(7)
+        assert row is not None
+        assert row["title"] == "t7"
+    with place.catalog() as catalog:
+        (run,) = catalog.runs.list("plays")
+        assert (run.key, run.trigger, run.state) == (place.plays, "airflow:manual", RunState.SUCCEEDED)
+        assert catalog.leases.holder("plays") is None
+
+
+def test_its_log_shows_what_the_step_did(place: Place) -> None:
+    place.airflow.wait_for_run("plays", place.plays)
+    log = place.airflow.task_log("plays", place.plays, "load:redis")
+    assert "→ load:redis" in log
+    assert "500 rows" in log
+
+
+def test_a_publish_is_an_event_of_its_asset_with_version_rows_and_checks(place: Place) -> None:
+    place.airflow.wait_for_run("plays", place.plays)
+    (event,) = place.airflow.call("/assets/events?source_dag_id=plays")["asset_events"]
+    with place.catalog() as catalog:
+        current = catalog.versions.current("plays")
+    assert current is not None
+    assert event["extra"]["version"] == current.id
+    assert event["extra"]["rows"] == 500
+    assert event["extra"]["columns"] == {"id": "bigint", "title": "string"}
+    assert [(c["check"].split(":")[0], c["passed"]) for c in event["extra"]["checks"]] == [("not_null", True)]
+
+
+def test_a_publish_tells_openlineage_columns_counts_and_check_results(place: Place) -> None:
+    place.airflow.wait_for_run("plays", place.plays)
+    file = Path(place.settings.home) / "lineage.json"
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    event = next(e for e in events if e["job"]["name"] == "plays.publish" and e["eventType"] == "COMPLETE")
+    (output,) = event["outputs"]
+    assert output["name"] == "plays"
+    assert output["namespace"].startswith("redis://127.0.0.1:")
+    columns = [(field["name"], field["type"]) for field in output["facets"]["schema"]["fields"]]
+    assert columns == [("id", "bigint"), ("title", "string")]
+    assert output["outputFacets"]["outputStatistics"]["rowCount"] == 500
+    (source,) = event["inputs"]
+    (assertion,) = source["inputFacets"]["dataQualityAssertions"]["assertions"]
+    assert (assertion["assertion"], assertion["success"]) == ("not_null", True)
+
+
+def test_what_runs_after_an_asset_starts_by_its_publish_and_fails_at_once_without_a_connection(place: Place) -> None:
+    airflow = place.airflow
+    airflow.wait_for_run("plays", place.plays)
+    runs: list[dict[str, Any]] = []
+
+    def started() -> bool:
+        runs[:] = airflow.call("/dags/charts/dagRuns")["dag_runs"]
+        return bool(runs)
+
+    airflow.wait(started, "the run of charts to start")
+    assert runs[0]["run_type"] == "asset_triggered"
+    run = runs[0]["dag_run_id"]
+    assert airflow.wait_for_run("charts", run) == "failed"
+    tasks = airflow.tasks("charts", run)
+    failed = next(name for name, task in tasks.items() if task["state"] == "failed")
+    assert tasks[failed]["try_number"] == 1, "what can't pass is not tried again"
+    assert "no connection 'nowhere'" in airflow.task_log("charts", run, failed)
+
+
+def test_a_failing_check_blocks_the_publish_and_frees_the_asset(place: Place) -> None:
+    airflow, run = place.airflow, place.refused
+    assert airflow.wait_for_run("refused", run) == "failed"
+    tasks = airflow.tasks("refused", run)
+    assert (tasks["check"]["state"], tasks["check"]["try_number"]) == ("failed", 1)
+    assert tasks["publish"]["state"] == "upstream_failed"
+    assert tasks["retire"]["state"] == "success"
+    log = airflow.task_log("refused", run, "check")
+    assert "1 of 1 checks refused the data of refused" in log
+    assert "500" in log
+    with place.catalog() as catalog:
+        (record,) = catalog.runs.list("refused")
+        assert record.state is RunState.FAILED
+        assert record.error is not None
+        assert record.error.kind == "CheckFailed"
+        assert catalog.versions.current("refused") is None
+        assert catalog.leases.holder("refused") is None
+
+
+def test_a_bad_spec_alone_is_an_import_error_with_file_and_line(place: Place) -> None:
+    (error,) = place.airflow.call("/importErrors")["import_errors"]
+    assert error["filename"] == "bad.py"
+    assert f"{place.airflow.specs / 'bad.yaml'}:10:16: unknown column 'ident'" in error["stack_trace"]
+    assert {dag["dag_id"] for dag in place.airflow.call("/dags")["dags"]} >= {"plays", "refused", "charts"}
+
+
+def test_a_run_with_parameters_that_do_not_fit_is_refused(place: Place) -> None:
+    for wrong in ({"dry_run": "perhaps"}, {"interval": "yesterday"}, {"limits": {"channels": 0}}, {"limits": {"x": 1}}):
+        with pytest.raises(OSError, match="400"):
+            place.airflow.trigger("plays", **wrong)
+
+
+def test_pools_are_made_from_specs_and_config(place: Place) -> None:
+    pools = {pool["name"]: pool["slots"] for pool in place.airflow.call("/pools")["pools"]}
+    assert pools["millrace_web_high"] == 5
+    assert pools["millrace_low"] == 1, "half of Airflow's two slots"
