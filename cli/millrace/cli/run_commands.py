@@ -11,11 +11,21 @@ from millrace.cli.output import exits, messages, rate_text, results, show, table
 from millrace.cli.progress import ProgressDisplay
 from millrace.cli.spec_commands import Json, SpecFile
 from millrace.cli.workspace import find_spec, open_catalog, targets_of
+from millrace.connectors.base import Window
+from millrace.jobs.request import RunRequest
+from millrace.jobs.windows import parse_window
 from millrace.jobs.wording import count_text, size_text
 from millrace.spec import Spec, load_spec
 from millrace.spec.settings import Settings
 from millrace.spec.yaml_text import flow
 
+Interval = Annotated[
+    str | None,
+    typer.Option(metavar="START/END", help="The data interval, in ISO 8601 and UTC, e.g. 2026-03-01/2026-03-02."),
+]
+FullRefresh = Annotated[
+    bool, typer.Option("--full-refresh", help="Read the source from the start, into new rows, whatever the mode.")
+]
 SHOWN_SPLITS = 8
 SHOWN_WIDTH = 60
 
@@ -26,14 +36,14 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="test")(trial_run)
 
 
-def plan(path: SpecFile, as_json: Json = False) -> None:
+def plan(path: SpecFile, interval: Interval = None, full_refresh: FullRefresh = False, as_json: Json = False) -> None:
     """Show what a run would read and write. Nothing is read but the source's own statistics."""
     from millrace.jobs.preview import plan_of
 
     with exits():
         settings, spec = Settings.from_env(), load_spec(path)
         with open_catalog(settings) as catalog:
-            made = plan_of(spec, settings, catalog)
+            made = plan_of(spec, settings, catalog, window=_window(interval), full_refresh=full_refresh)
         data = made.to_json()
         show(data, as_json, lambda: _print_plan(spec, data))
 
@@ -41,6 +51,7 @@ def plan(path: SpecFile, as_json: Json = False) -> None:
 def preview(
     path: SpecFile,
     rows: Annotated[int, typer.Option(min=1, max=1000, help="How many rows.")] = 20,
+    interval: Interval = None,
     as_json: Json = False,
 ) -> None:
     """Show the first rows after source and transform. Nothing is written."""
@@ -49,7 +60,7 @@ def preview(
     with exits():
         settings, spec = Settings.from_env(), load_spec(path)
         with open_catalog(settings) as catalog:
-            found = preview_rows(spec, settings, catalog, rows)
+            found = preview_rows(spec, settings, catalog, rows, _window(interval))
         columns = [str(column) for column in found.columns]
         shown = [[_short(value) for value in row.values()] for row in found.rows]
         data = {"columns": columns, "rows": list(found.rows), "dirty": [d.__dict__ for d in found.dirty]}
@@ -60,13 +71,15 @@ def preview(
 
 def run(
     path: SpecFile,
+    interval: Interval = None,
+    full_refresh: FullRefresh = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for another run of the asset.")] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Run a spec: plan, stage, check, load, verify, publish, retire."""
     with exits():
         settings, spec = Settings.from_env(), load_spec(path)
-        _run(spec, settings, wait, as_json, {})
+        _run(spec, settings, RunRequest(_window(interval), full_refresh, wait_s=wait), as_json)
 
 
 def trial_run(path: SpecFile, as_json: Json = False) -> None:
@@ -103,12 +116,15 @@ def rollback(
         )
 
 
-def _run(spec: Spec, settings: Settings, wait: float, as_json: bool, connections: Mapping[str, str]) -> None:
+def _window(interval: str | None) -> Window:
+    return Window() if interval is None else parse_window(interval)
+
+
+def _run(spec: Spec, settings: Settings, request: RunRequest, as_json: bool) -> None:
     from millrace.jobs import runner
     from millrace.jobs.session import SessionHolder
 
     session = SessionHolder(settings, f"millrace {spec.asset}", spec.limits.channels)
-    request = runner.RunRequest(wait_s=wait, connections=connections)
     with open_catalog(settings) as catalog, ProgressDisplay(messages) as display:
         try:
             report = runner.run(spec, settings, catalog, session, request, display)

@@ -78,7 +78,7 @@ class Leases:
     def _note_owner(self, connection: Connection, run: Row, now: datetime) -> None:
         values: dict[str, Any] = {**owner_values(self._owner), "heartbeat_at": now}
         if run["plan"] is None:
-            values["watermark_sequence"] = watermark_sequence(connection, run["asset"])
+            values |= standing(connection, run["asset"])
         connection.execute(update(schema.run).where(schema.run.c.id == run["id"]).values(values))
 
 
@@ -100,6 +100,12 @@ def watermark_sequence(connection: Connection, asset: str) -> int:
     """Grows whenever the asset's watermark changes; 0 before the first."""
     statement = select(schema.watermark.c.sequence).where(schema.watermark.c.asset == asset)
     return connection.execute(statement).scalar() or 0
+
+
+def standing(connection: Connection, asset: str) -> dict[str, Any]:
+    """The columns of a run that say what was published when it was planned; the asset must be locked."""
+    published = connection.execute(select(schema.asset.c.sequence).where(schema.asset.c.name == asset)).scalar()
+    return {"watermark_sequence": watermark_sequence(connection, asset), "publish_sequence": published}
 
 
 def live_holder(connection: Connection, asset: str, now: datetime) -> LeaseHolder | None:

@@ -6,7 +6,7 @@ Nothing here touches a database: records come out of the stores in this package 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -115,7 +115,7 @@ class NewRun:
 
     `key` makes starting idempotent: a second start of the same asset and key gives the run that there is (e.g. a DAG
     run's id). `steps` are the run's steps in order: `plan`, `stage`, `check`, `load:<target>`, `verify:<target>`,
-    `publish`, `retire`. The window is `[window_start, window_end)`.
+    `publish`, `retire`. The window is `[window_start, window_end)`. `choices` are what the caller chose besides.
     """
 
     asset: str
@@ -125,6 +125,7 @@ class NewRun:
     window_start: datetime | None = None
     window_end: datetime | None = None
     key: str | None = None
+    choices: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,11 +173,28 @@ class RunRecord:
     stats: Mapping[str, Json]
     error: RunError | None
     steps: tuple[StepRecord, ...]
+    choices: Mapping[str, Json]
 
     @property
     def unfinished(self) -> tuple[str, ...]:
         """The steps that have not succeeded yet, in order. Resume starts with the first."""
         return tuple(s.name for s in self.steps if s.state is not StepState.SUCCEEDED)
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a version changes what its stores hold: by a whole new set of rows, or by some rows of its line.
+
+    A line is the versions of `merge` or `append` that share one set of rows. `rows_id` is the first of them, None for
+    that first one itself and for a version of `replace`. `append` overwrites the interval `[window_start, window_end)`,
+    or everything when there is none; `deletes` is the column of `merge` that is true for rows that go away.
+    """
+
+    mode: str = "replace"
+    rows_id: str | None = None
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    deletes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +222,12 @@ class VersionRecord:
     retired_at: datetime | None
     erase_started_at: datetime | None
     erased_at: datetime | None
+    change: Change = Change()
+
+    @property
+    def rows_id(self) -> str:
+        """The version whose rows these are: its own id, unless it goes on in the line of another."""
+        return self.change.rows_id or self.id
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from millrace.catalog import pointers, schema
 from millrace.catalog.assets import claim
@@ -26,6 +26,10 @@ from millrace.catalog.versions import change
 from millrace.errors import NotFound, RunConflict, RunFailed, TransientError
 
 GUARD_S = 60
+_NO_WAY_BACK = (
+    "what merge and append have overwritten is not kept: correct the source, then run the interval again, or all of it "
+    "with `millrace run --full-refresh`. Rollback goes back to what was current before the last full refresh"
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Flipper:
         check_token(connection, lease)
         self._refuse_while_moving(asset)
         _check_watermark(connection, run, publication)
+        _check_line(connection, asset, run, version)
         now = self.clock()
         flip = self._flip(connection, asset, version, VersionState.RETIRED, now)
         cursor = _advance_watermark(connection, version.asset, publication.watermark, now)
@@ -171,6 +176,21 @@ def _check_watermark(connection: Connection, run: Row, publication: Publication)
         )
 
 
+def _check_line(connection: Connection, asset: Row, run: Row, version: VersionRecord) -> None:
+    """What the version was made from is still what is current: its line, or for new rows, the last publish."""
+    if version.rows_id == version.id:
+        moved = run["publish_sequence"] not in (None, asset["sequence"])
+    else:
+        current = asset["current_version"]
+        moved = current is None or to_version(version_row(connection, current)).rows_id != version.rows_id
+    if moved:
+        raise RunConflict(
+            f"since run {run['id']} of '{run['asset']}' was planned, another run was published or the asset was rolled "
+            f"back: {asset['current_version']} is current",
+            hint="publishing it would bring older rows back. Start a new run",
+        )
+
+
 def _advance_watermark(
     connection: Connection, asset: str, cursor: Mapping[str, Json] | None, now: datetime
 ) -> Mapping[str, Json] | None:
@@ -210,7 +230,7 @@ def _publish_apis(connection: Connection, asset: str, apis: Sequence[ApiDefiniti
 
 
 def _older(connection: Connection, current: VersionRecord) -> VersionRecord:
-    """The newest kept version that was good and is older than the current one."""
+    """The newest kept version that was good, is older than the current one and has other rows."""
     table = schema.version
     statement = (
         select(table.c.id)
@@ -219,15 +239,19 @@ def _older(connection: Connection, current: VersionRecord) -> VersionRecord:
             table.c.state == VersionState.RETIRED,
             table.c.erase_started_at.is_(None),
             table.c.sequence < current.sequence,
+            func.coalesce(table.c.rows_id, table.c.id) != current.rows_id,
         )
         .order_by(table.c.sequence.desc())
         .limit(1)
     )
     found = connection.execute(statement).scalar()
     if found is None:
+        hint = "`versions: {keep: 2}` in the spec keeps two; a rolled-back version must be named to be used again"
+        if current.change.mode != "replace":
+            hint = _NO_WAY_BACK
         raise NotFound(
             f"no version of '{current.asset}' older than the current {current.id} is kept, so it can't be rolled back",
-            hint="`versions: {keep: 2}` in the spec keeps two; a rolled-back version must be named to be used again",
+            hint=hint,
         )
     return to_version(version_row(connection, found))
 
@@ -240,6 +264,13 @@ def _named(connection: Connection, current: VersionRecord, version_id: str) -> V
         raise RunFailed(f"version {version.id} of '{current.asset}' is current already", hint=hint)
     if version.erase_started_at is not None:
         raise RunFailed(f"version {version.id} of '{current.asset}' is erased from the stores", hint=hint)
+    later = _changed_by(connection, version)
+    if later is not None:
+        raise RunFailed(
+            f"version {version.id} of '{version.asset}' shares its rows with version {later}, which has changed them "
+            f"since by {version.change.mode}",
+            hint=_NO_WAY_BACK,
+        )
     if version.sequence is None:
         raise RunFailed(
             f"version {version.id} of '{current.asset}' is {version.state} and was never published, so there is no "
@@ -247,6 +278,14 @@ def _named(connection: Connection, current: VersionRecord, version_id: str) -> V
             hint=hint,
         )
     return version
+
+
+def _changed_by(connection: Connection, version: VersionRecord) -> str | None:
+    """The version that was published after this one in its line, if there is one."""
+    table = schema.version
+    rows_id = func.coalesce(table.c.rows_id, table.c.id)
+    later = (table.c.asset == version.asset, rows_id == version.rows_id, table.c.sequence > (version.sequence or 0))
+    return connection.execute(select(table.c.id).where(*later).order_by(table.c.sequence.desc()).limit(1)).scalar()
 
 
 def _set_version(connection: Connection, version_id: str, values: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from millrace.catalog import schema
 from millrace.catalog.model import (
     AssetField,
     AssetRecord,
+    Change,
     RunError,
     RunRecord,
     RunState,
@@ -83,6 +84,7 @@ def to_run(row: Row, steps: Sequence[Row]) -> RunRecord:
         stats=row["stats"] or {},
         error=_error(row),
         steps=tuple(to_step(s) for s in steps),
+        choices=row["choices"] or {},
     )
 
 
@@ -115,6 +117,7 @@ def to_version(row: Row) -> VersionRecord:
         retired_at=row["retired_at"],
         erase_started_at=row["erase_started_at"],
         erased_at=row["erased_at"],
+        change=Change(row["mode"] or "replace", row["rows_id"], row["window_start"], row["window_end"], row["deletes"]),
     )
 
 

@@ -209,7 +209,8 @@ class Runs:
             "attempt": 1,
             "started_at": now,
             "heartbeat_at": now,
-            "watermark_sequence": leases.watermark_sequence(connection, new.asset),
+            "choices": new.choices,
+            **leases.standing(connection, new.asset),
             **owner_values(self._owner),
         }
         run_id = new_id(now)

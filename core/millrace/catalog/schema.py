@@ -20,7 +20,7 @@ from sqlalchemy import (
 from millrace.catalog.columns import ID, KEY_LENGTH, LONG_TEXT, NAME, RAW, SERIAL, FreeText, Json, UtcTime
 
 #: Every revision, oldest first. Kept here so that an up-to-date catalog opens without importing alembic.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
 REVISION_TABLE = "millrace_schema"
 
@@ -128,6 +128,8 @@ run = Table(
     Column("ended_at", UtcTime),
     Column("version_id", ID),
     Column("watermark_sequence", BigInteger, nullable=False),
+    Column("publish_sequence", BigInteger),
+    Column("choices", Json),
     Column("plan", Json),
     Column("stats", Json),
     *_error(),
@@ -164,6 +166,11 @@ version = Table(
     Column("targets", Json, nullable=False),
     Column("stage_path", FreeText, nullable=False),
     Column("sequence", BigInteger),
+    Column("mode", String(16)),
+    Column("rows_id", ID),
+    Column("window_start", UtcTime),
+    Column("window_end", UtcTime),
+    Column("deletes", FreeText),
     Column("reason", FreeText, nullable=False),
     Column("watermark", Json),
     Column("created_at", UtcTime, nullable=False),

@@ -40,11 +40,13 @@ def retirable(versions: Sequence[VersionRecord], running: Collection[str], keep:
 
     `running` are the ids of the runs that are still under way. Kept are the current version, the newest `keep`
     retired ones, a rolled-back one until something newer is published, and what a run is loading or may still resume
-    (until a younger version exists). An erasure that was begun is always to be finished.
+    (until a younger version exists). One whose rows a later version of its line has changed is never kept: there is no
+    going back to it. An erasure that was begun is always to be finished.
     """
+    latest = latest_of_lines(versions)
     held = [v for v in versions if v.erased_at is None and v.state is not VersionState.CURRENT]
     retired = sorted(
-        (v for v in held if v.state is VersionState.RETIRED and v.erase_started_at is None),
+        (v for v in held if v.state is VersionState.RETIRED and not v.erase_started_at and latest[v.rows_id] == v.id),
         key=_sequence,
         reverse=True,
     )
@@ -54,6 +56,8 @@ def retirable(versions: Sequence[VersionRecord], running: Collection[str], keep:
 
     def may_go(version: VersionRecord) -> bool:
         if version.erase_started_at is not None:
+            return True
+        if version.sequence is not None and latest[version.rows_id] != version.id:
             return True
         match version.state:
             case VersionState.RETIRED:
@@ -66,6 +70,12 @@ def retirable(versions: Sequence[VersionRecord], running: Collection[str], keep:
                 return True
 
     return sorted((v for v in held if may_go(v)), key=lambda v: v.id)
+
+
+def latest_of_lines(versions: Sequence[VersionRecord]) -> Mapping[str, str]:
+    """By the id of its rows, the version of each line that was published last: the rows are as that one left them."""
+    ordered = sorted((v for v in versions if v.sequence is not None), key=_sequence)
+    return {version.rows_id: version.id for version in ordered}
 
 
 def _sequence(version: VersionRecord) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -12,7 +13,7 @@ from millrace.catalog import fields, schema
 from millrace.catalog.clock import Clock
 from millrace.catalog.database import Database
 from millrace.catalog.ids import new_id
-from millrace.catalog.model import Json, RunState, VersionRecord, VersionState
+from millrace.catalog.model import Change, Json, RunState, VersionRecord, VersionState
 from millrace.catalog.rows import VERSION_COLUMNS, lock_asset, run_row, to_version, version_row
 from millrace.catalog.states import check_move, retirable
 from millrace.catalog.upsert import insert_if_absent
@@ -26,9 +27,16 @@ class Versions:
         self._clock = clock
 
     def create(
-        self, run_id: str, columns: Sequence[Column], targets: Mapping[str, Json], stage_path: str = ""
+        self,
+        run_id: str,
+        columns: Sequence[Column],
+        targets: Mapping[str, Json],
+        stage_path: str = "",
+        how: Change | None = None,
     ) -> VersionRecord:
         """The version that this run loads, in state `loading`, with a Protobuf field number for each column.
+
+        `how` it changes the stores: by a whole new set of rows, unless that says something else.
 
         Called again, it is the same version, back in `loading`: what was loaded is loaded anew. A new one is made when
         the run's last one was rejected. Raises RunFailed when the run has published its version already, SpecError
@@ -59,6 +67,7 @@ class Versions:
                 "stage_path": stage_path,
                 "reason": "",
                 "created_at": self._clock(),
+                **asdict(how or Change()),
             }
             return self._insert(connection, made)
 
@@ -105,6 +114,14 @@ class Versions:
         if states:
             statement = statement.where(schema.version.c.state.in_(sorted(states)))
         rows = self._database.read(f"listing versions of '{asset}'", lambda c: c.execute(statement).mappings().all())
+        return [to_version(r) for r in rows]
+
+    def line(self, rows_id: str) -> builtins.list[VersionRecord]:
+        """Every version of these rows, erased ones too, the oldest first."""
+        table = schema.version
+        here = (table.c.id == rows_id) | (table.c.rows_id == rows_id)
+        statement = select(*VERSION_COLUMNS).where(here).order_by(table.c.id)
+        rows = self._database.read(f"listing the line {rows_id}", lambda c: c.execute(statement).mappings().all())
         return [to_version(r) for r in rows]
 
     def retirable(self, asset: str, keep: int) -> builtins.list[VersionRecord]:

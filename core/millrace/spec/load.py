@@ -98,6 +98,7 @@ def _spec(shape: SpecShape, sections: Sections, path: Path, text: str) -> model.
         transform=tuple(entry.step() for entry in sections.transform if entry is not None),
         checks=tuple(entry.check() for entry in sections.checks if entry is not None),
         mode=shape.mode,
+        deletes=shape.deletes,
         limits=shape.limits.limits(),
         alerts=tuple(model.Alert(alert.on, alert.to) for alert in shape.alerts or ()),
         versions=model.Versions(shape.versions.keep),

@@ -240,6 +240,7 @@ class Spec:
     transform: tuple[Step, ...] = ()
     checks: tuple[Check, ...] = ()
     mode: Mode = Mode.REPLACE
+    deletes: str | None = None
     limits: Limits = Limits()
     alerts: tuple[Alert, ...] = ()
     versions: Versions = Versions()

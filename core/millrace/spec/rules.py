@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from millrace.spec import columns as flow
+from millrace.spec import interval
 from millrace.spec.connector import Mode, Options, connectors
 from millrace.spec.diagnostics import Path, Problem, did_you_mean
 from millrace.spec.shape.apis import ApiEntry, KvApi, SqlApi, UnionApi
@@ -16,6 +17,7 @@ from millrace.spec.shape.checks import CheckEntry
 from millrace.spec.shape.fields import Choice, Part
 from millrace.spec.shape.sections import ScheduleSection, SourceEntry, TargetEntry, TestSection, spec_shape
 from millrace.spec.shape.steps import StepEntry
+from millrace.spec.types import Kind
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Sections:
 
     asset: str | None
     mode: str
+    deletes: str | None
     schedule: ScheduleSection | None
     source: SourceEntry | None
     transform: tuple[StepEntry | None, ...]
@@ -44,6 +47,7 @@ class Sections:
         return cls(
             asset=asset if isinstance(asset, str) else None,
             mode=str(data.get("mode", Mode.REPLACE)),
+            deletes=data["deletes"] if isinstance(data.get("deletes"), str) else None,
             schedule=_valid(ScheduleSection, data.get("schedule")),
             source=_entry(source_shape, data.get("source"), ("source",), problems),
             transform=_entries(StepEntry, data, "transform", problems),
@@ -51,8 +55,14 @@ class Sections:
             targets=_entries(target_shape.__args__[0], data, "targets", problems),
             apis=_entries(ApiEntry, data, "apis", problems),
             test=_valid(TestSection, data.get("test") or {}),
-            problems=tuple(problems),
+            problems=(*problems, *_templates(data)),
         )
+
+
+def _templates(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Values of the data interval stand in the source and the transform."""
+    for section in ("source", "transform"):
+        yield from interval.problems(data.get(section), (section,))
 
 
 def _valid(shape: type[Part], data: Any) -> Any:
@@ -87,6 +97,7 @@ def rule_problems(sections: Sections) -> list[Problem]:
         *_changes_only(sections),
         *_test_connections(sections),
         *problems,
+        *_deletes(sections, columns),
         *_final_columns(sections, columns),
     ]
 
@@ -194,17 +205,32 @@ def _columns(sections: Sections) -> tuple[flow.Columns | None, list[Problem]]:
     return columns, found
 
 
+def _deletes(sections: Sections, columns: flow.Columns | None) -> Iterator[Problem]:
+    """The column of `deletes` is there and is boolean."""
+    name = sections.deletes
+    if name is None:
+        return
+    if sections.mode != Mode.MERGE:
+        yield Problem(("deletes",), f"only 'mode: merge' deletes rows, the mode is '{sections.mode}'", on_key=True)
+    if columns is not None and name not in columns:
+        yield Problem(("deletes",), flow.missing(name, columns))
+    found = None if columns is None else columns.get(name)
+    if found is not None and found.kind is not Kind.BOOLEAN:
+        yield Problem(("deletes",), f"the column '{name}' is a {found}, expected a boolean")
+
+
 def _final_columns(sections: Sections, columns: flow.Columns | None) -> Iterator[Problem]:
+    stored = columns and {name: kind for name, kind in columns.items() if name != sections.deletes}
     for index, check in enumerate(sections.checks):
         if check is not None:
             yield from (p.under("checks", index) for p in flow.check_problems(check.check(), columns))
     for index, target in enumerate(sections.targets):
         if target is not None:
-            problems = flow.option_problems(target.options, columns)
+            problems = flow.option_problems(target.options, stored)
             yield from (p.under("targets", index, target.one) for p in problems)
     for index, api in enumerate(sections.apis):
         if api is not None:
-            yield from (p.under("apis", index, api.one) for p in _api_columns(api.body, columns))
+            yield from (p.under("apis", index, api.one) for p in _api_columns(api.body, stored))
 
 
 def _api_columns(body: KvApi | SqlApi | UnionApi, columns: flow.Columns | None) -> Iterator[Problem]:

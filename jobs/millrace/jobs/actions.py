@@ -10,16 +10,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 
 from millrace.connectors.base import PlanRequest, Window
 from millrace.errors import NotFound, TransientError
 from millrace.jobs import publishing
 from millrace.jobs.context import Driver, RunContext, Stats
 from millrace.jobs.gate import GateServer
+from millrace.jobs.lines import beginning
 from millrace.jobs.monitor import Monitor
 from millrace.jobs.plan import make_plan, run_steps
 from millrace.jobs.stop import Stop
 from millrace.jobs.turn import Turn, held, run_error
+from millrace.jobs.windows import for_window
 
 RETRY_WAITS_S = (1.0, 5.0, 15.0)
 
@@ -29,6 +32,8 @@ Action = Callable[[RunContext], Stats]
 @contextmanager
 def at_work(driver: Driver, turn: Turn, gate: GateServer, stop: Stop) -> Iterator[RunContext]:
     """What the steps of a run work in; its lease is renewed meanwhile."""
+    record = driver.catalog.runs.get(turn.run_id)
+    driver = replace(driver, spec=for_window(driver.spec, Window(record.window_start, record.window_end)))
     monitor = Monitor(gate, driver.session.peek, driver.observer.step_progress)
     with held(driver.catalog, turn, stop), monitor:
         yield RunContext(driver, turn.run_id, turn.lease, gate, monitor)
@@ -124,10 +129,11 @@ def plan(context: RunContext) -> Stats:
     mended = publishing.roll_forward(context.catalog, spec.asset, context.target)
     if mended:
         context.observer.note(f"completed the publish that a crash had left half-way in: {', '.join(mended)}")
-    watermark = context.catalog.assets.watermark(spec.asset)
     window = Window(record.window_start, record.window_end)
-    request = PlanRequest(spec.limits.channels, window, watermark, context.spark)
-    made = make_plan(spec, window, context.source().plan(request))
+    full_refresh = bool(record.choices.get("full_refresh"))
+    begins = beginning(spec, context.catalog, window, full_refresh=full_refresh)
+    request = PlanRequest(spec.limits.channels, window, begins.watermark, context.spark)
+    made = make_plan(spec, window, context.source().plan(request), begins.line)
     context.catalog.runs.freeze_plan(context.run_id, made.to_json())
     source = made.source
     return {"splits": len(source.splits), "estimated_rows": source.estimated_rows, "notes": list(source.notes)}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from millrace import catalog as kept
+from millrace.catalog import Change, VersionRecord
 from millrace.errors import CheckFailed, SpecError
 from millrace.jobs.context import RunContext, Stats
+from millrace.jobs.lines import stored_columns
 from millrace.jobs.plan import columns_of
 from millrace.jobs.spark_errors import translate
 from millrace.spec import Spec
 from millrace.spec.model import Expectation
+from millrace.spec.types import Column
 
 if TYPE_CHECKING:
     from millrace.quality import CheckResult
@@ -27,14 +31,20 @@ def check(context: RunContext) -> Stats:
     blocking = [r for r in results if not r.passed and r.severity == "block"]
     if blocking:
         raise CheckFailed(_refusal(context, blocking, len(results)), hint=_hint(context))
-    version = context.catalog.versions.create(
-        context.run_id,
-        columns_of(frame.schema),
-        {t.name: {"connector": t.connector, "options": t.options} for t in context.plan().targets},
-        context.file("stage"),
-    )
+    version = _new_version(context, columns_of(frame.schema))
     warned = sum(not r.passed for r in results)
     return {"checks": len(results), "passed": len(results) - warned, "warned": warned, "version": version.id}
+
+
+def _new_version(context: RunContext, columns: Sequence[Column]) -> VersionRecord:
+    plan = context.plan()
+    return context.catalog.versions.create(
+        context.run_id,
+        stored_columns(context.spec.asset, columns, plan.deletes),
+        {t.name: {"connector": t.connector, "options": t.options} for t in plan.targets},
+        context.file("stage"),
+        Change(plan.mode, plan.line, plan.window.start, plan.window.end, plan.deletes),
+    )
 
 
 def refuse_bad_arguments(spec: Spec) -> None:

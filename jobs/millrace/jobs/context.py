@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.catalog import Catalog, Lease, RunRecord, VersionRecord
-from millrace.connectors.base import Field, Source, Target, Version
+from millrace.connectors.base import Field, Source, Target, Version, Window
 from millrace.errors import ConfigError, NotFound
 from millrace.jobs.budget import DirtyLimit
 from millrace.jobs.gate import GateServer, StepLimits
@@ -17,7 +17,7 @@ from millrace.jobs.session import SessionHolder
 from millrace.jobs.storage import Storage, storage
 from millrace.spec import Spec
 from millrace.spec.connection import Connection, resolve
-from millrace.spec.connector import connectors, implementation
+from millrace.spec.connector import Mode, connectors, implementation
 from millrace.spec.settings import Settings
 
 if TYPE_CHECKING:
@@ -187,4 +187,13 @@ def open_target(spec: Spec, name: str, connection: Callable[[str], Connection]) 
 
 def store_version(record: VersionRecord) -> Version:
     """A version of the catalog as a store needs to know it."""
-    return Version(record.asset, record.id, tuple(Field(f.column, f.number) for f in record.fields))
+    change = record.change
+    return Version(
+        asset=record.asset,
+        id=record.id,
+        fields=tuple(Field(f.column, f.number) for f in record.fields),
+        mode=Mode(change.mode),
+        rows_id=record.rows_id,
+        window=Window(change.window_start, change.window_end),
+        deletes=change.deletes,
+    )

@@ -72,20 +72,30 @@ def verify(context: RunContext, name: str) -> Stats:
     target = context.target(name)
     doing = f"verifying {context.spec.asset} in {name}"
     try:
+        gone = 0
         if target.probes:
-            found = run_over_keys(stage_frame(context), target, target.probe(version))
+            kept, deleted = _split(stage_frame(context), version.deletes)
+            found = run_over_keys(kept, target, target.probe(version))
+            gone = deleted.count() if deleted is not None else 0
+            left = run_over_keys(deleted, target, target.probe(version)) if deleted is not None and gone else 0
         else:
-            found = target.count(version)
-        sample = _read_sample(context.storage.read(context.file("samples", f"{name}.arrow")))
+            found, left = target.count(version), 0
+        sample = _read_sample(context.storage.read(context.file("samples", f"{name}.arrow")), version.deletes)
         wrong = target.mismatches(version, sample) if sample is not None else []
     except Exception as error:
         raise translate(error, doing) from error
     finally:
         target.close()
-    if not loaded.rows_loaded <= found <= loaded.rows_loaded + loaded.rows_dirty:
+    expected = loaded.rows_loaded - gone
+    if not expected <= found <= expected + loaded.rows_dirty:
         raise VerifyFailed(
-            f"{doing}: {loaded.rows_loaded:,} rows were loaded, but the store holds {found:,}",
+            f"{doing}: {expected:,} rows were loaded, but the store holds {found:,}",
             hint="see what else writes to or evicts from this store (maxmemory-policy, TTL, a job); then run again",
+        )
+    if left:
+        raise VerifyFailed(
+            f"{doing}: the store still holds {left:,} of {gone:,} rows that were to go away",
+            hint="a key that is both deleted and written in one run may end either way: add `dedupe` to the transform",
         )
     if wrong:
         shown = "\n    ".join(wrong[:SHOWN_MISMATCHES])
@@ -167,7 +177,24 @@ def _joined(streams: Iterator[bytes]) -> bytes:
     return sink.getvalue()
 
 
-def _read_sample(data: bytes) -> pa.Table | None:
+def _split(frame: DataFrame, deletes: str | None) -> tuple[DataFrame, DataFrame | None]:
+    """The rows that are to be there, and those that are to go away."""
+    if deletes is None:
+        return frame, None
+    from pyspark.sql import functions as f
+
+    goes = f.coalesce(f.col("`" + deletes.replace("`", "``") + "`"), f.lit(False))
+    return frame.filter(~goes), frame.filter(goes)
+
+
+def _read_sample(data: bytes, deletes: str | None) -> pa.Table | None:
+    """The sampled rows that are to be there, without the column that tells which ones are not."""
     import pyarrow as pa
 
-    return pa.ipc.open_stream(data).read_all() if data else None
+    if not data:
+        return None
+    sample = pa.ipc.open_stream(data).read_all()
+    if deletes is None:
+        return sample
+    kept = [not goes for goes in sample[deletes].to_pylist()]
+    return sample.filter(pa.array(kept, pa.bool_())).drop_columns([deletes])

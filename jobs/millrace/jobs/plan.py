@@ -35,6 +35,8 @@ class RunPlan:
     source: SourcePlan
     targets: tuple[TargetPlan, ...]
     channels: int
+    line: str | None = None  # the id of the rows that are changed; None: new rows
+    deletes: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         source = self.source
@@ -43,6 +45,8 @@ class RunPlan:
             "mode": self.mode,
             "window": {"start": _text(self.window.start), "end": _text(self.window.end)},
             "channels": self.channels,
+            "line": self.line,
+            "deletes": self.deletes,
             "source": {
                 "connector": self.source_connector,
                 "columns": [{"name": c.name, "type": str(c.type)} for c in source.columns],
@@ -75,10 +79,12 @@ class RunPlan:
             ),
             targets=tuple(TargetPlan(t["name"], t["connector"], t["options"]) for t in data["targets"]),
             channels=data["channels"],
+            line=data.get("line"),
+            deletes=data.get("deletes"),
         )
 
 
-def make_plan(spec: Spec, window: Window, source: SourcePlan) -> RunPlan:
+def make_plan(spec: Spec, window: Window, source: SourcePlan, line: str | None = None) -> RunPlan:
     """Put a source's plan and the spec's targets together."""
     return RunPlan(
         asset=spec.asset,
@@ -86,11 +92,17 @@ def make_plan(spec: Spec, window: Window, source: SourcePlan) -> RunPlan:
         window=window,
         source_connector=spec.source.connector,
         source=source,
-        targets=tuple(
-            TargetPlan(t.name, t.connector, t.options.model_dump(mode="json", exclude_defaults=True))
-            for t in spec.targets
-        ),
+        targets=target_plans(spec),
         channels=spec.limits.channels,
+        line=line,
+        deletes=spec.deletes,
+    )
+
+
+def target_plans(spec: Spec) -> tuple[TargetPlan, ...]:
+    """Where a spec's runs write."""
+    return tuple(
+        TargetPlan(t.name, t.connector, t.options.model_dump(mode="json", exclude_defaults=True)) for t in spec.targets
     )
 
 

@@ -11,13 +11,17 @@ from millrace.connectors.base import DirtyRow, PlanRequest, Window
 from millrace.jobs.available import refuse_what_cannot_run
 from millrace.jobs.context import connections_of, open_source
 from millrace.jobs.gate import GateServer, StepLimits
+from millrace.jobs.lines import beginning
 from millrace.jobs.plan import RunPlan, columns_of, make_plan
 from millrace.jobs.session import SessionHolder
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.transform import transform
+from millrace.jobs.windows import for_window
 from millrace.spec import Spec
 from millrace.spec.settings import Settings
 from millrace.spec.types import Column
+
+NO_WINDOW = Window()
 
 
 @dataclass(frozen=True)
@@ -27,21 +31,30 @@ class Preview:
     dirty: tuple[DirtyRow, ...]
 
 
-def plan_of(spec: Spec, settings: Settings, catalog: Catalog, session: SessionHolder | None = None) -> RunPlan:
+def plan_of(
+    spec: Spec,
+    settings: Settings,
+    catalog: Catalog,
+    session: SessionHolder | None = None,
+    window: Window = NO_WINDOW,
+    *,
+    full_refresh: bool = False,
+) -> RunPlan:
     """The plan that a run would freeze now. Starts Spark only for a source that can't be planned without it."""
     refuse_what_cannot_run(spec)
     session = session or SessionHolder(settings)
-    asset = catalog.assets.find(spec.asset)
-    watermark = catalog.assets.watermark(spec.asset) if asset else None
-    request = PlanRequest(spec.limits.channels, Window(), watermark, session.get)
-    return make_plan(spec, request.window, open_source(spec, connections_of(settings)).plan(request))
+    spec = for_window(spec, window)
+    begins = beginning(spec, catalog, window, full_refresh=full_refresh)
+    request = PlanRequest(spec.limits.channels, window, begins.watermark, session.get)
+    return make_plan(spec, window, open_source(spec, connections_of(settings)).plan(request), begins.line)
 
 
-def preview_rows(spec: Spec, settings: Settings, catalog: Catalog, count: int) -> Preview:
+def preview_rows(spec: Spec, settings: Settings, catalog: Catalog, count: int, window: Window = NO_WINDOW) -> Preview:
     """The first `count` rows after source and transform, and the rows set aside on the way to them."""
     session = SessionHolder(settings)
     session.start()
-    plan = plan_of(spec, settings, catalog, session)
+    spec = for_window(spec, window)
+    plan = plan_of(spec, settings, catalog, session, window)
     with GateServer(session.gate_host) as server:
         gate = server.open_step("preview", StepLimits())
         try:

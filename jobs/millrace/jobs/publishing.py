@@ -122,10 +122,15 @@ def erase_in_stores(place: Workplace, record: VersionRecord) -> None:
 
 def _erase_in(place: Workplace, record: VersionRecord, name: str) -> None:
     version = store_version(record)
+    others = [v for v in place.catalog.versions.line(record.rows_id) if v.id != record.id]
     target = place.target(name)
     try:
+        if any(v.erased_at is None for v in others):
+            target.forget(version)
+            return
         staged = place.storage.path(record.asset, record.run_id, "stage")
-        eraser = target.eraser(version) if place.storage.exists(staged) else None
+        whole = not others and place.storage.exists(staged)  # one stage holds only the keys of its own version
+        eraser = target.eraser(version) if whole else None
         if eraser is not None:
             from millrace.jobs.load import run_over_keys
 

@@ -19,6 +19,7 @@ from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, RunFailed
 from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats
+from millrace.jobs.lines import refuse_other_columns, stored_columns
 from millrace.jobs.plan import RunPlan, columns_of
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.spark_metrics import waited_s
@@ -100,10 +101,14 @@ def _check_targets(context: RunContext, frame: DataFrame) -> None:
     except ValueError as error:
         asset = context.spec.asset
         raise RunFailed(f"analysing the transform of {asset}: {error}", hint="cast it to one of these types") from error
+    stored = stored_columns(context.spec.asset, columns, context.spec.deletes)
+    current = context.catalog.versions.current(context.spec.asset)
+    if current is not None and current.rows_id == context.plan().line:
+        refuse_other_columns(current, stored)
     for entry in context.spec.targets:
         target = context.target(entry.name)
         try:
-            target.check(columns)
+            target.check(stored)
         finally:
             target.close()
 

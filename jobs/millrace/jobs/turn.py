@@ -18,6 +18,7 @@ from millrace.jobs.plan import run_steps
 from millrace.jobs.publishing import api_definitions
 from millrace.jobs.request import RunRequest
 from millrace.jobs.stop import Stop
+from millrace.jobs.windows import for_window
 
 HEARTBEAT_S = 5.0
 WAIT_POLL_S = 1.0
@@ -55,6 +56,7 @@ def begin(driver: Driver, request: RunRequest, terms: Terms) -> Turn:
     """
     spec, catalog = driver.spec, driver.catalog
     refuse_what_cannot_run(spec)
+    for_window(spec, request.window)
     catalog.assets.register(
         Registration(spec.asset, spec.owner or "", spec.text, spec.digest, api_definitions(spec)),
     )
@@ -86,7 +88,8 @@ def take_up(driver: Driver, run_id: str, terms: Terms) -> Turn:
     version_id = catalog.runs.get(run_id).version_id
     version = None if version_id is None else catalog.versions.get(version_id)
     if version is not None and version.state is VersionState.REJECTED:
-        catalog.versions.create(run_id, [f.column for f in version.fields], version.targets, version.stage_path)
+        columns = [f.column for f in version.fields]
+        catalog.versions.create(run_id, columns, version.targets, version.stage_path, version.change)
     return turn
 
 
@@ -136,6 +139,7 @@ def _start(driver: Driver, request: RunRequest) -> RunRecord:
             window_start=request.window.start,
             window_end=request.window.end,
             key=key,
+            choices={"full_refresh": True} if request.full_refresh else {},
         )
     )
 
@@ -177,6 +181,7 @@ def _can_go_on(dead: RunRecord, driver: Driver, request: RunRequest, key: str | 
         and dead.key == key
         and dead.published_at is None
         and dead.spec_digest == driver.spec.digest
+        and bool(dead.choices.get("full_refresh")) == request.full_refresh
         and (dead.window_start, dead.window_end) == (request.window.start, request.window.end)
         and datetime.now(UTC) - dead.started_at < RESUME_WITHIN
     )

@@ -17,7 +17,7 @@ from benchmarks.data import access_log
 from millrace.connectors.base import DirtyRow, PlanRequest, SourcePlan, Window
 from millrace.connectors.log.options import LogOptions
 from millrace.connectors.log.source import LogSource
-from millrace.errors import NotAvailable, SourceError
+from millrace.errors import SourceError
 from millrace.jobs.gate import GateServer, StepLimits
 from millrace.jobs.spark_errors import translate
 
@@ -252,8 +252,6 @@ def test_what_cannot_be_read_is_refused_when_it_is_planned(spark: SparkSession, 
     ):
         with pytest.raises(SourceError, match=words):
             plan(of, spark)
-    with pytest.raises(NotAvailable, match="has a template"):
-        plan(source("/logs/{{ ds }}/*.gz"))
 
 
 def test_a_reading_travels_to_executors(tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ def test_a_run_that_was_planned_from_an_older_watermark_cannot_publish(life: Lif
     lease = life.catalog.leases.acquire(ASSET, slow.run.id, TTL_S)
     with pytest.raises(RunConflict, match="planned from a watermark that has moved since"):
         life.catalog.publish(lease, Publication(slow.version.id, {"offset": 2}))
-    assert life.catalog.publish(lease, Publication(slow.version.id)).version.id == slow.version.id
+    with pytest.raises(RunConflict, match="another run was published") as caught:
+        life.catalog.publish(lease, Publication(slow.version.id))
+    assert "would bring older rows back" in caught.value.hint
 
 
 def test_a_run_that_waited_for_the_lease_reads_the_watermark_that_it_finds_then(life: Life) -> None:

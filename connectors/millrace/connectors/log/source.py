@@ -23,7 +23,7 @@ from millrace.connectors.log.texts import HadoopText, LocalText
 from millrace.connectors.log.time_layout import COMBINED_TIME, ISO, ISO_DATE
 from millrace.connectors.log.typed import TypedField
 from millrace.connectors.spark_schema import spark_ddl
-from millrace.errors import NotAvailable, SourceError
+from millrace.errors import SourceError
 from millrace.spec.diagnostics import did_you_mean
 from millrace.spec.types import Column, Kind, column
 
@@ -125,12 +125,6 @@ class LogSource(Source):
         return [replace(file, path=now.get(file.inode, file.path)) for file in files]
 
     def _all_local(self) -> bool:
-        for path in self.options.path:
-            if "{{" in path:
-                raise NotAvailable(
-                    f"the path {path} has a template, which is valid but can't be run in this release",
-                    hint="write the path out, or use a wildcard",
-                )
         local = {is_local(path) for path in self.options.path}
         if len(local) > 1:
             raise SourceError(

@@ -14,7 +14,19 @@ from millrace.spec.priority import Priority
 from millrace.spec.shape.apis import ApiEntry
 from millrace.spec.shape.checks import CheckEntry
 from millrace.spec.shape.cron import PRESETS, check_cron, check_zone
-from millrace.spec.shape.fields import Choice, Line, Name, Names, Part, Positive, Text, Whole, optional, problem
+from millrace.spec.shape.fields import (
+    Choice,
+    ColumnName,
+    Line,
+    Name,
+    Names,
+    Part,
+    Positive,
+    Text,
+    Whole,
+    optional,
+    problem,
+)
 from millrace.spec.shape.steps import StepEntry
 from millrace.spec.units import Duration, Ratio, Size
 
@@ -162,6 +174,11 @@ class SpecShape(Part):
         default=Mode.REPLACE,
         description="`replace`: load a whole new version and switch to it. `merge`: upsert by key into the current "
         "version. `append`: replace one time interval.",
+    )
+    deletes: ColumnName | None = Field(
+        default=None,
+        description="With `mode: merge`: a boolean column that is true for rows that go away. It is not stored itself.",
+        examples=["is_deleted"],
     )
     limits: LimitsSection = Field(default=LimitsSection(), description="What a run may use.")
     alerts: tuple[AlertEntry, ...] | None = Field(default=None, description="Who is told of what.")
