@@ -15,6 +15,7 @@ from millrace.jobs import jvm
 from millrace.jobs.session import end_jvm, spark_session
 from millrace.spec.settings import Settings
 from tests.servers.clickhouse import ClickHouse, ClickHouseDatabase, running_clickhouse
+from tests.servers.hbase import HBase
 from tests.servers.kafka import KafkaServer
 from tests.servers.leftovers import end_leftovers, mark_session
 from tests.servers.mariadb import Database, MariaDb
@@ -174,4 +175,14 @@ def clickhouse_database(clickhouse: ClickHouse) -> Iterator[ClickHouseDatabase]:
 def kafka() -> Iterator[KafkaServer]:
     """A Kafka broker for all tests, each with topics of its own. A test that kills it starts its own."""
     with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hbase() -> Iterator[HBase]:
+    """An HBase with its Thrift server for all tests; each test uses tables and assets of its own names.
+
+    A test that kills it starts its own: `with HBase() as server`.
+    """
+    with HBase() as server:
         yield server

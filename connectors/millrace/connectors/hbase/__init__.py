@@ -1,8 +1,8 @@
-"""HBase: what is known of it without importing a driver. Its options are known; this release can't run it yet."""
+"""HBase: what is known of it without importing a driver."""
 
 from __future__ import annotations
 
-from millrace.connectors.hbase.options import HBaseOptions
+from millrace.connectors.hbase.options import Cells, HBaseOptions
 from millrace.spec.connector import Connector, Mode, TargetRole
 
 connector = Connector(
@@ -10,9 +10,11 @@ connector = Connector(
     summary="HBase: wide rows by row key, and ranges of them",
     target=TargetRole(
         options=HBaseOptions,
-        implementation=None,
+        implementation="millrace.connectors.hbase.load:HBaseTarget",
+        reader="millrace.connectors.hbase.lookup:HBaseReader",
         modes=frozenset({Mode.REPLACE, Mode.MERGE}),
-        layouts=("cells",),
+        layouts=tuple(cells.value for cells in Cells),
+        rollback=True,
         lookups=frozenset({"get", "multi_get", "range", "prefix"}),
         example={"family": "p"},
     ),

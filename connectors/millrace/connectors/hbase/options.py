@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from millrace.connectors.wire.key_template import KeyTemplate
 from millrace.spec.connector import Options
 from millrace.spec.shape.fields import Columns
 
-MAX_BUCKETS = 4096
+MAX_BUCKETS = 256  # one byte
+MAX_REGIONS = 4096
 FamilyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$")]
 
 
 class RowKeyForm(StrEnum):
-    """How the filled-in row key is written, so that neighbouring keys don't all go to one region."""
+    """How the filled-in row key is written: by its text, in the order of its values, or spread over all regions."""
 
     PLAIN = "plain"
+    ORDERED = "ordered"
     REVERSE = "reverse"
     HASH = "hash"
 
@@ -60,22 +62,29 @@ class HBaseOptions(Options):
         examples=[{"p": ["name"], "s": ["plays"]}],
     )
     key_form: RowKeyForm = Field(
-        default=RowKeyForm.PLAIN, description="How the row key is written: plain, reverse or hash."
+        default=RowKeyForm.PLAIN,
+        description="How the row key is written: as it is, its integers as sortable bytes (for lookups by range),"
+        " back to front, or behind four bytes of its CRC-32.",
     )
     salt_buckets: Annotated[int, Field(ge=1, le=MAX_BUCKETS)] | None = Field(
         default=None, description="Put a byte before the key that spreads rows over this many ranges.", examples=[16]
     )
-    regions: Annotated[int, Field(ge=1, le=MAX_BUCKETS)] | None = Field(
+    regions: Annotated[int, Field(ge=1, le=MAX_REGIONS)] | None = Field(
         default=None, description="Regions that a new version's table is split into beforehand.", examples=[8]
     )
-    cells: Cells = Field(default=Cells.TEXT, description="How values are written in cells.")
-    load: LoadPath = Field(default=LoadPath.AUTO, description="How rows get in.")
+    cells: Cells = Field(
+        default=Cells.TEXT,
+        description="How values are written in cells: as text, or as HBase's `Bytes` for their type.",
+    )
+    load: LoadPath = Field(
+        default=LoadPath.AUTO,
+        description="How rows get in: by Thrift, as files that HBase takes over whole, or by size.",
+    )
 
     @field_validator("row_key")
     @classmethod
     def _row_key_is_a_template(cls, text: str) -> str:
-        if not template_columns(text):
-            raise ValueError(f"bad row key template '{text}': it names no column, so all rows would share a key")
+        KeyTemplate.parse(text)
         return text
 
     @model_validator(mode="after")
@@ -84,20 +93,12 @@ class HBaseOptions(Options):
             raise ValueError("a table has either 'family' (one for all columns) or 'families'")
         return self
 
+    @property
+    def template(self) -> KeyTemplate:
+        return KeyTemplate.parse(self.row_key)
+
     def referenced_columns(self) -> Mapping[str, Sequence[str]]:
-        found: dict[str, Sequence[str]] = {"row_key": template_columns(self.row_key)}
+        found: dict[str, Sequence[str]] = {"row_key": self.template.columns}
         for family, columns in (self.families or {}).items():
             found[f"families.{family}"] = columns
         return found
-
-
-def template_columns(text: str) -> tuple[str, ...]:
-    """The columns that a template names in braces, each once. Raises ValueError saying what is wrong with it."""
-    try:
-        parts = list(string.Formatter().parse(text))
-    except ValueError as error:
-        raise ValueError(f"bad row key template '{text}': {error} (a plain brace is written twice)") from None
-    names = [name for _, name, _, _ in parts if name is not None]
-    if any(not name or spec or conversion for _, name, spec, conversion in parts if name is not None):
-        raise ValueError(f"bad row key template '{text}': expected column names in braces, such as '{{id}}'")
-    return tuple(dict.fromkeys(names))

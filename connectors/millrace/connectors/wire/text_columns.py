@@ -67,7 +67,7 @@ def render_keys(template: KeyTemplate, batch: Batch, types: Mapping[str, DataTyp
         cells = scalar_texts(conform(named(batch, name), types[name], refusals, name), types[name])
         if cells.present is not None:
             refusals.add(np.flatnonzero(~cells.present).tolist(), f"{name}: the key can't be made from a null")
-        parts[name] = _escaped(cells, template.escaped)
+        parts[name] = escaped_texts(cells, template.escaped)
     builder = RowBuilder(batch.num_rows)
     builder.constant(template.literals[0].encode())
     for name, literal in zip(template.names, template.literals[1:], strict=True):
@@ -76,7 +76,8 @@ def render_keys(template: KeyTemplate, batch: Batch, types: Mapping[str, DataTyp
     return refusals.encoded(builder.build())
 
 
-def _escaped(cells: Cells, characters: Sequence[str]) -> Cells:
+def escaped_texts(cells: Cells, characters: Sequence[str]) -> Cells:
+    """Texts with some characters percent-encoded."""
     from millrace.connectors.wire.key_template import percent
 
     stored = bytes(cells.data()) if characters else b""

@@ -1,0 +1,203 @@
+"""HBase as a target: check, load, verify, publish and retire versions. The bytes are those of `layout`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from millrace.connectors.base import BatchTask, Field, Loader, Target, Version
+from millrace.connectors.hbase import layout
+from millrace.connectors.hbase.endpoint import Endpoint, endpoint_of
+from millrace.connectors.hbase.layout import Manifest, version_column
+from millrace.connectors.hbase.options import HBaseOptions
+from millrace.connectors.hbase.tables import Tables
+from millrace.connectors.hbase.values import key_maker, row_decoder
+from millrace.errors import TargetError, TransientError
+from millrace.spec.connection import Connection
+from millrace.spec.connector import Mode, Options
+from millrace.spec.types import Column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PUBLISH_ATTEMPTS = 10
+_SHOWN_CHARACTERS = 300
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class HBaseTarget(Target):
+    """One asset's rows in a table of its version; see `base.Target` for when what is called."""
+
+    probes: ClassVar[bool] = False
+
+    def __init__(self, options: Options, connection: Connection, clock: Callable[[], datetime] = _now) -> None:
+        super().__init__(options, connection)
+        assert isinstance(options, HBaseOptions)
+        self.hbase = options
+        self.key_columns = options.template.columns
+        self._clock = clock
+        self._endpoint: Endpoint = endpoint_of(connection)
+        self._opened: Tables | None = None
+
+    def check(self, columns: Sequence[Column]) -> None:
+        try:
+            layout.row_key_of(self.hbase).check({column.name: column.type for column in columns})
+            layout.places_of([Field(column, 1) for column in columns], self.hbase)
+        except ValueError as error:
+            raise TargetError(f"target {self.connection}: {error}", hint="change the target's options") from error
+        self._tables.names("looking for the store")
+
+    def prepare(self, version: Version) -> None:
+        """Announce the version and make its table. What an earlier attempt at it has left is removed."""
+        doing = f"preparing version {version.id} of {version.asset}"
+        self._refuse_current(version, doing, "load it as a new version")
+        known = self._tables.manifests(doing, version.asset)
+        line = [m for m in known.values() if m.rows_id == version.rows_id]
+        stamp_ms = max([round(self._clock().timestamp() * 1000), *(m.stamp_ms + 1 for m in line)])
+        manifest = self._manifest(version, stamp_ms)
+        there = self._tables.exists(doing, manifest.table)
+        if not version.own_rows:
+            if not there:
+                raise self._gone(doing, manifest)
+            self._tables.announce(doing, manifest)
+            return
+        if there and not line:
+            raise TargetError(
+                f"{doing}: {self._endpoint} already has a table {manifest.table}, and it is no version of that asset",
+                hint="name another one with the target's option `table`, or drop that one",
+            )
+        self._tables.announce(doing, manifest)
+        if there:
+            self._tables.drop(doing, manifest.table)
+        self._tables.create(doing, manifest.table, manifest.families)
+
+    def loader(self, version: Version) -> Loader:
+        from millrace.connectors.hbase.loader import ThriftLoader
+
+        doing = f"loading version {version.id} of {version.asset}"
+        merge = version.mode is Mode.MERGE
+        return ThriftLoader(self._endpoint, self._stored(version, doing), merge=merge, deletes=version.deletes)
+
+    def count(self, version: Version) -> int:
+        doing = f"counting version {version.id} of {version.asset}"
+        return self._tables.count(doing, self._stored(version, doing).table)
+
+    def probe(self, version: Version) -> BatchTask:
+        from millrace.connectors.hbase.tasks import KeyCount
+
+        doing = f"counting version {version.id} of {version.asset}"
+        return KeyCount(self._endpoint, self._stored(version, doing), doing)
+
+    def mismatches(self, version: Version, sample: pa.Table) -> list[str]:
+        from millrace.connectors.wire.columns import python_rows
+
+        doing = f"reading back version {version.id} of {version.asset}"
+        manifest = self._stored(version, doing)
+        key_of, decode = key_maker(manifest), row_decoder(manifest)
+        rows = python_rows(sample)
+        keys = [key_of({name: row[name] for name in manifest.row_key.template.columns}) for row in rows]
+        held = self._tables.rows(doing, manifest.table, keys)
+        found = []
+        for key, row in zip(keys, rows, strict=True):
+            got = decode(held[key]) if key in held else None
+            gone = version.deletes is not None and row.get(version.deletes) is True
+            expected = None if gone else {field.name: row[field.name] for field in manifest.fields}
+            if not _same(got, expected):
+                found.append(f"{_text(key)}: got {_shown(got)}, expected {_shown(expected)}")
+        return found
+
+    def publish(self, version: Version) -> None:
+        doing = f"publishing version {version.id} of {version.asset}"
+        manifest = self._tables.manifests(doing, version.asset).get(version.id)
+        if manifest is None or not self._tables.usable(doing, manifest.table):
+            state = "nothing" if manifest is None else f"no table {manifest.table} in use"
+            raise TargetError(
+                f"{doing}: {self._endpoint} has {state} of this version",
+                hint="somebody has dropped it: run the spec again to load a new version",
+            )
+        for _ in range(_PUBLISH_ATTEMPTS):
+            raw = self._tables.pointer(doing, version.asset)
+            now = None if raw is None else self._tables.parse(version.asset, raw)
+            if now is not None and now.version == version.id:
+                return
+            if self._tables.swap(doing, raw, manifest.published(self._clock(), None if now is None else now.version)):
+                return
+        raise TransientError(f"{doing} in {self._endpoint}: somebody else moves the pointer all the time")
+
+    def current(self, asset: str) -> str | None:
+        found = self._tables.current(f"looking up the current version of {asset}", asset)
+        return None if found is None else found.version
+
+    def drop(self, version: Version) -> None:
+        """Remove the version's table, unless it was never announced here: then the table is somebody else's."""
+        doing = f"dropping version {version.id} of {version.asset}"
+        self._refuse_current(version, doing, "publish another one first")
+        manifest = self._tables.manifests(doing, version.asset).get(version.id)
+        if manifest is None:
+            return
+        self._tables.drop(doing, manifest.table)
+        self._tables.withdraw(doing, version.asset, [version_column(version.id)])
+
+    def forget(self, version: Version) -> None:
+        doing = f"forgetting version {version.id} of {version.asset}"
+        self._refuse_current(version, doing, "publish another one first", exactly=True)
+        self._tables.withdraw(doing, version.asset, [version_column(version.id)])
+
+    def unpublish(self, asset: str) -> None:
+        doing = f"unpublishing {asset}"
+        versions = self._tables.manifests(doing, asset)
+        self._tables.withdraw(doing, asset, [layout.CURRENT, *map(version_column, versions)])
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    @property
+    def _tables(self) -> Tables:
+        if self._opened is None:
+            self._opened = Tables(self._endpoint)
+        return self._opened
+
+    def _manifest(self, version: Version, stamp_ms: int) -> Manifest:
+        return Manifest.of(version, self.hbase, self._endpoint.namespace, stamp_ms)
+
+    def _stored(self, version: Version, doing: str) -> Manifest:
+        found = self._tables.manifests(doing, version.asset).get(version.id)
+        if found is None:
+            raise self._gone(doing, self._manifest(version, 0))
+        return found
+
+    def _gone(self, doing: str, manifest: Manifest) -> TargetError:
+        return TargetError(
+            f"{doing}: {self._endpoint} has no table {manifest.table} of {manifest.asset}",
+            hint="somebody has dropped it: run the spec again to load a new version",
+        )
+
+    def _refuse_current(self, version: Version, doing: str, hint: str, *, exactly: bool = False) -> None:
+        """Never touch what readers see: the current version, or rows that it shares unless `exactly` it is meant."""
+        now = self._tables.current(doing, version.asset)
+        if now is None:
+            return
+        shares = version.own_rows and now.rows_id == version.rows_id and not exactly
+        if now.version == version.id or shares:
+            raise TargetError(f"{doing} in {self._endpoint}: readers see its rows now", hint=hint)
+
+
+def _same(got: Any, expected: Any) -> bool:
+    """Equality in which a NaN is itself."""
+    return got == expected or repr(got) == repr(expected)
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "backslashreplace")
+
+
+def _shown(row: Any) -> str:
+    text = "nothing" if row is None else json.dumps(row, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
