@@ -356,6 +356,10 @@ class StoredReader(Protocol):
 class OrderedReader(Protocol):
     """What a `KeyReader` of a store with ordered keys can do besides; lookups `range` and `prefix` in its role."""
 
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns of a key, in the order of its parts. Raises NotFound when nothing is published."""
+
     async def floor(self, key: Any) -> Mapping[str, Any] | None:
         """The row with the greatest key that is not above this one; of a composite key, with all parts but the last
         equal. The serving side then compares the row's own end: this is the first half of a range lookup."""
@@ -363,6 +367,13 @@ class OrderedReader(Protocol):
     async def scan(self, prefix: Sequence[Any], limit: int, after: Any = None) -> Sequence[Mapping[str, Any]]:
         """At most `limit` rows in the order of their keys, whose first key columns equal `prefix`, beyond the key
         `after`, all from one version."""
+
+
+class WholeReader(Protocol):
+    """What a `KeyReader` can do besides when it can give all of its rows; lookup `rows` in its role."""
+
+    def all_rows(self, form: Form) -> AsyncIterator[Sequence[Any]]:
+        """Every row of a form's version as it is stored, some at a time, in any order; one may come twice."""
 
 
 class SqlResult(Protocol):

@@ -80,7 +80,7 @@ class TargetRole:
     modes: frozenset[Mode] = frozenset({Mode.REPLACE})
     layouts: tuple[str, ...] = ()
     rollback: bool = True
-    lookups: frozenset[str] = frozenset()  # of: get, multi_get, range, prefix
+    lookups: frozenset[str] = frozenset()  # of: get, multi_get, range, prefix, rows (all of them)
     queries: bool = False
     example: Mapping[str, Any] = field(default_factory=dict)  # what a starter spec fills in besides required options
 

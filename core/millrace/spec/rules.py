@@ -149,9 +149,21 @@ def _api_targets(sections: Sections) -> Iterator[Problem]:
         elif body.target is not None and body.target not in able:
             verb = "look up keys" if kind == "kv" else "be queried"
             yield Problem(("apis", index, kind, "target"), f"the target '{body.target}' can't {verb}")
+        elif isinstance(body, KvApi) and (wrong := _kv_problem(body, roles)):
+            yield Problem(("apis", index, kind, wrong[0]), wrong[1], on_key=True)
         elif not able and roles:
             verb = "look up keys" if kind == "kv" else "be queried"
             yield Problem(("apis", index, kind), f"none of the targets ({', '.join(roles)}) can {verb}", on_key=True)
+
+
+def _kv_problem(body: KvApi, roles: Mapping[str, Any]) -> tuple[str, str] | None:
+    """A lookup that none of the API's possible targets does."""
+    found = [r.lookups for n, r in roles.items() if r and r.lookups and body.target in (None, n)][:1]
+    if body.prefix and not any("prefix" in lookups for lookups in found):
+        return "prefix", "the target keeps no order of keys, so that they can't be scanned by prefix"
+    if body.range is not None and not any(lookups & {"range", "rows"} for lookups in found):
+        return "range", "the target can't be searched by interval"
+    return None
 
 
 def _schedule(sections: Sections) -> Iterator[Problem]:

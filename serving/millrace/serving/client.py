@@ -9,7 +9,9 @@ from typing import Any
 
 from millrace.catalog import Catalog
 from millrace.connectors.base import KeyReader
+from millrace.serving.local import LocalApis
 from millrace.serving.plans import KvPlan, kv_plan
+from millrace.serving.sql.client import AsyncSql, AsyncUnion
 from millrace.spec.settings import Settings
 
 Row = Mapping[str, Any]
@@ -50,6 +52,7 @@ class AsyncClient:
         self._settings = settings or Settings.from_env()
         self._apis: dict[str, AsyncKv] = {}
         self._lock = asyncio.Lock()
+        self._local = LocalApis(self._settings)
 
     async def kv(self, name: str) -> AsyncKv:
         """The KV API of that name. The catalog is asked once for each name; after that, no request touches it.
@@ -65,11 +68,30 @@ class AsyncClient:
                 found = self._apis[name] = AsyncKv(plan, reader)
             return found
 
+    async def sql(self, name: str) -> AsyncSql:
+        """The SQL API of that name: `(await client.sql("segments")).select("city").where(…).rows()`.
+
+        Raises UnknownApi that names the nearest one.
+        """
+        await self._local.find(name, "sql")
+        return AsyncSql(self._local, name)
+
+    async def union(self, name: str) -> AsyncUnion:
+        """The union API of that name: `await (await client.union("card"))(user_id=7)`. Raises UnknownApi."""
+        await self._local.find(name, "union")
+        return AsyncUnion(self._local, name)
+
     async def close(self) -> None:
         """Close every reader. A second call does nothing."""
+        await self._local.close()
         apis, self._apis = self._apis, {}
         for api in apis.values():
             await api.close()
+
+    @property
+    def local(self) -> LocalApis:
+        """Who answers the calls of SQL and union APIs."""
+        return self._local
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from millrace.serving.client import AsyncClient, AsyncKv, Row
 from millrace.serving.plans import KvPlan
+from millrace.serving.sql.sync_client import Sql, Union
 from millrace.spec.settings import Settings
 
 T = TypeVar("T")
@@ -52,6 +53,14 @@ class Client:
     def kv(self, name: str) -> Kv:
         """See `AsyncClient.kv`."""
         return Kv(self.run(self._client.kv(name)), self)
+
+    def sql(self, name: str) -> Sql:
+        """See `AsyncClient.sql`."""
+        return Sql(self.run(self._client.sql(name)), self._client.local, name, self)
+
+    def union(self, name: str) -> Union:
+        """See `AsyncClient.union`."""
+        return Union(self.run(self._client.union(name)), self)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Run one call on the client's loop and wait for it."""

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from tests.serving.http.running import Running, serving
 from tests.serving.sql.conftest import DEFINITION, people
 from tests.serving.sql.publishing import SqlPublisher, olap_workspace
 from tests.serving.sql.queries import COLUMNS
+from tests.serving.waiting import until
 
 ROWS = 300
-WAIT_S = 20
 
 
 @pytest.fixture
@@ -156,11 +155,3 @@ def test_a_client_that_leaves_stops_the_store(
     until(lambda: clickhouse_database.query(others).strip() == "0")
     with running.client() as client:
         assert client.post("/v1/sql/users", json={"select": [{"count": "*"}]}).status_code == 200
-
-
-def until(holds: object) -> None:
-    deadline = time.monotonic() + WAIT_S
-    assert callable(holds)
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.05)

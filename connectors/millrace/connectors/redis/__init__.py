@@ -15,7 +15,7 @@ connector = Connector(
         modes=frozenset({Mode.REPLACE}),
         layouts=tuple(layout.value for layout in ValueLayout),
         rollback=True,
-        lookups=frozenset({"get", "multi_get"}),
+        lookups=frozenset({"get", "multi_get", "rows"}),
         queries=False,
     ),
     schemes=("redis", "rediss", "redis+cluster", "rediss+cluster", "embedded"),

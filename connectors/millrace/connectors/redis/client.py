@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import hiredis
@@ -19,6 +19,7 @@ from millrace.errors import MillraceError, TransientError
 log = logging.getLogger(__name__)
 
 _MGET_KEYS = 512
+_SCAN_KEYS = 2000
 _MOST_REDIRECTS = 5
 _PAUSES_S = (0.05, 2.0)
 
@@ -109,6 +110,19 @@ class Client:
 
         await asyncio.gather(*(ask(address, positions) for address, positions in groups.items()))
         return found
+
+    async def scan(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        """All keys that match a pattern, some at a time; one may come twice. Walks over every key of the servers."""
+        addresses = self._topology.nodes if self._topology is not None else self.endpoint.addresses[:1]
+        for address in addresses:
+            cursor = b"0"
+            while True:
+                wanted = command(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % _SCAN_KEYS)
+                cursor, keys = self._check(await self._pipe(address).ask(wanted))
+                if keys:
+                    yield keys
+                if cursor == b"0":
+                    break
 
     def listen(self, channel: str, heard: Callable[[], None]) -> None:
         """Call `heard` for each message on a channel, and whenever messages may have been missed."""

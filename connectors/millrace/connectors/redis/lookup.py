@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -199,6 +200,15 @@ class RedisReader:
                 return False
             current = latest
         raise self._flapping()
+
+    async def all_rows(self, form: Form) -> AsyncIterator[Sequence[Any]]:
+        """See `WholeReader`. Walks over all keys of the servers: for tables that are built once for each version."""
+        assert isinstance(form, _Current)
+        pattern = re.sub(rb"([\\*?\[\]^-])", rb"\\\1", form.manifest.prefix.encode()) + b"*"
+        async for keys in self._opened().scan(pattern):
+            raws = await self._opened().fetch_all(form.get, keys)
+            found = [raw for raw in raws if not is_missing(raw)]
+            yield found if form.open is None else [*map(form.open, found)]
 
     def _opened(self) -> Client:
         if self._client is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -18,10 +19,11 @@ from millrace.serving.service import Service
 
 PREFIX = "/v1/kv/"
 _MGET = ":mget"
+_SCAN = ":scan"
 
 
 def routes(service: Service) -> list[Route]:
-    """`GET /v1/kv/{api}/{key}` and `POST /v1/kv/{api}:mget`."""
+    """`GET /v1/kv/{api}/{key}`, `GET /v1/kv/{api}:scan` and `POST /v1/kv/{api}:mget`."""
     return [
         Route(("GET",), PREFIX, lambda request: _get(service, request)),
         Route(("POST",), PREFIX, lambda request: _post(service, request)),
@@ -30,6 +32,8 @@ def routes(service: Service) -> list[Route]:
 
 async def _get(service: Service, request: Request) -> Response:
     name, *key = request.segments()[2:]
+    if name.endswith(_SCAN) and not key:
+        return await _scan(service, request, name.removesuffix(_SCAN))
     if not key or key == [""]:
         raise Refused("the address has no key", hint=f"write it like {PREFIX}{name}/42")
     served = service.registry.find(name, "kv")
@@ -43,6 +47,22 @@ async def _get(service: Service, request: Request) -> Response:
     if request.headers.get(b"if-none-match") == _etag(answer):
         return Response(304, headers=headers)
     return Response(200, encode_row(found, wanted), wanted.content_type.encode(), headers)
+
+
+async def _scan(service: Service, request: Request, name: str) -> Response:
+    """`?prefix=a&prefix=b&limit=100&after=…`: the first key columns' values, and the cursor of the page before."""
+    served = service.registry.find(name, "kv")
+    wanted = negotiate(request.header(b"accept"))
+    given = parse_qs(request.target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
+    arguments: dict[str, Any] = {key: values[-1] for key, values in given.items()} | {"prefix": given.get("prefix", [])}
+    if "limit" in arguments:
+        arguments["limit"] = int(arguments["limit"]) if str(arguments["limit"]).isdecimal() else arguments["limit"]
+    answer = await served.call(Call(Operation.SCAN, arguments, context_of(service, request)))
+    rows: StoredRows = answer.body
+    headers: tuple[Header, ...] = headers_of(served, answer)
+    if rows.cursor is not None:
+        headers += ((b"millrace-next", rows.cursor.encode()),)
+    return Response(200, encode_rows(rows, wanted), wanted.content_type.encode(), headers)
 
 
 async def _post(service: Service, request: Request) -> Response:

@@ -8,11 +8,13 @@ from typing import Any
 from millrace.connectors.base import Form, StoredReader
 from millrace.errors import NotFound
 from millrace.serving.caches import Cache, Policy, Unkept
-from millrace.serving.call import Answer, Call, Operation, Origin
+from millrace.serving.call import Answer, Api, Call, Operation, Origin
+from millrace.serving.keys.scan import scan
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.kv.source import stored_reader
 from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
 from millrace.serving.refusals import Refused, TooLarge
+from millrace.serving.signing import signing_key
 from millrace.serving.views import narrowed_row, narrowed_rows
 
 DEFAULT_MOST_KEYS = 1000
@@ -23,6 +25,8 @@ class KvApi:
 
     def __init__(self, plan: KvPlan, host: Host) -> None:
         self.plan = plan
+        self._settings = host.settings
+        self._signing_key: bytes | None = None
         self._reader = plan.reader(host.settings)
         self._source: StoredReader = stored_reader(self._reader, plan.asset, plan.fields)
         self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
@@ -66,6 +70,9 @@ class KvApi:
             case Operation.MULTI_GET:
                 rows, origin = await self.multi_get(call.arguments, call.context.fresh)
                 return Answer(rows if view is None else narrowed_rows(rows, view), rows.form.version, origin)
+            case Operation.SCAN:
+                page = await self._scan(call.arguments)
+                return Answer(page if view is None else narrowed_rows(page, view), page.form.version)
             case _:
                 raise Refused(f"the KV API {self.plan.api} has no operation '{call.operation}'")
 
@@ -130,6 +137,18 @@ class KvApi:
             cache.keep_wanted(stored_keys, lambda place: _kept(form, rows[place]))
         return StoredRows(later, rows), Origin.STORE
 
+    async def _scan(self, arguments: Any) -> StoredRows:
+        """A page of the rows whose keys begin alike. Raises Refused when the API or its store doesn't do that."""
+        allowed = self.plan.definition is not None and self.plan.definition.prefix
+        if not allowed or not hasattr(self._reader, "scan"):
+            raise Refused(
+                f"the KV API {self.plan.api} gives no scans", hint="say `prefix: true`, on a store with order"
+            )
+        if self._signing_key is None:
+            self._signing_key = signing_key(self._settings)
+        ordered: Any = self._reader
+        return await scan(ordered, self._source.form, self.plan.api, arguments, self.most_keys, self._signing_key)
+
 
 def _kept(form: Form, stored: Any) -> StoredRow | None:
     """What a cache keeps for a key: None says that there is no such row."""
@@ -144,4 +163,13 @@ def published(api: KvApi) -> bool:
         return False
 
 
-KIND = Kind(compile_kv, KvApi)
+def make(plan: KvPlan, host: Host) -> Api:
+    """The API of a plan: by equality, or by interval."""
+    if plan.definition is not None and plan.definition.range is not None:
+        from millrace.serving.keys.api import IntervalApi
+
+        return IntervalApi(plan, host)
+    return KvApi(plan, host)
+
+
+KIND = Kind(compile_kv, make)

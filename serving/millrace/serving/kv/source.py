@@ -29,7 +29,7 @@ class RowReader:
     def form(self) -> Form:
         version = self._reader.version
         if self._form is None or self._form.version != version:
-            self._form = self._form_of(version)
+            self._form = row_form(self._asset, version, self._fields, tuple(getattr(self._reader, "key_columns", ())))
         return self._form
 
     async def fetch(self, form: Form, key: Any, stored_key: bytes) -> tuple[Form, Any]:
@@ -40,22 +40,24 @@ class RowReader:
         rows = await self._reader.multi_get(keys)
         return self.form, rows
 
-    def _form_of(self, version: str) -> Form:
-        prefix = f"{self._asset}:{version}:"
 
-        def key(key: Any) -> bytes:
-            parts = key if isinstance(key, list | tuple | Mapping) else (key,)
-            return (prefix + json.dumps(parts, default=str, sort_keys=True, separators=(",", ":"))).encode()
+def row_form(asset: str, version: str, fields: Sequence[Field], key_columns: tuple[str, ...] = ()) -> Form:
+    """The form of rows that are what they are: nothing is encoded."""
+    prefix = f"{asset}:{version}:"
 
-        return Form(
-            version=version,
-            fields=self._fields,
-            key_columns=(),
-            encoding="row",
-            key=key,
-            text_key=lambda text: key(text.decode()),
-            decode=_same,
-        )
+    def key(key: Any) -> bytes:
+        parts = key if isinstance(key, list | tuple | Mapping) else (key,)
+        return (prefix + json.dumps(parts, default=str, sort_keys=True, separators=(",", ":"))).encode()
+
+    return Form(
+        version=version,
+        fields=tuple(fields),
+        key_columns=key_columns,
+        encoding="row",
+        key=key,
+        text_key=lambda text: key(text.decode()),
+        decode=_same,
+    )
 
 
 def _same(row: Any) -> Any:

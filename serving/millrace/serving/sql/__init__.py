@@ -6,3 +6,35 @@
 
 All stages but the last are pure. Values never become text: they are bound by the store.
 """
+
+from __future__ import annotations
+
+from millrace.serving.sql.builder import (
+    Select,
+    approx_distinct,
+    asc,
+    avg,
+    col,
+    count,
+    count_distinct,
+    desc,
+    max_,
+    min_,
+    quantile,
+    sum_,
+)
+
+__all__ = [
+    "Select",
+    "approx_distinct",
+    "asc",
+    "avg",
+    "col",
+    "count",
+    "count_distinct",
+    "desc",
+    "max_",
+    "min_",
+    "quantile",
+    "sum_",
+]
