@@ -18,6 +18,7 @@ from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.kv.source import row_form, stored_reader
 from millrace.serving.plans import Host, KvPlan
 from millrace.serving.refusals import Refused, TooLarge
+from millrace.serving.views import narrowed_row, narrowed_rows
 from millrace.spec.types import Kind
 
 DEFAULT_MOST_KEYS = 1000
@@ -68,18 +69,24 @@ class IntervalApi:
     async def call(self, call: Call) -> Answer:
         match call.operation:
             case Operation.GET | Operation.RANGE:
-                found, version = await self._find([call.arguments])
-                return Answer(StoredRow(self._form(version), found[0]), version)
+                one, version = await self._one(call)
+                return Answer(one, version)
             case Operation.EXISTS:
-                found, version = await self._find([call.arguments])
-                return Answer(found[0] is not None, version)
+                one, version = await self._one(call)
+                return Answer(one.stored is not None, version)
             case Operation.MULTI_GET:
                 if len(call.arguments) > self._most_keys:
                     raise TooLarge(f"{len(call.arguments)} keys in one request, of at most {self._most_keys}")
                 found, version = await self._find(call.arguments)
-                return Answer(StoredRows(self._form(version), found), version)
+                rows = StoredRows(self._form(version), found)
+                return Answer(rows if call.view is None else narrowed_rows(rows, call.view), version)
             case _:
                 raise Refused(f"the KV API {self.plan.api} has no operation '{call.operation}'")
+
+    async def _one(self, call: Call) -> tuple[StoredRow, str]:
+        found, version = await self._find([call.arguments])
+        row = StoredRow(self._form(version), found[0])
+        return (row if call.view is None else narrowed_row(row, call.view)), version
 
     async def _find(self, keys: Sequence[Any]) -> tuple[list[Any], str]:
         """The row of each key, and the version that they are of."""

@@ -51,12 +51,14 @@ def write_table(rows: pa.Table, start: str, end: str, file: Path) -> int:
 def _reach(ends: pa.ChunkedArray[Any]) -> pa.Array[Any]:
     """The running maximum."""
     if pa.types.is_integer(ends.type):
-        found = np.maximum.accumulate(ends.to_numpy()) if len(ends) else np.array([], dtype=np.int64)
-        return pa.array(found, type=ends.type)
+        running = np.maximum.accumulate(ends.to_numpy()) if len(ends) else np.array([], dtype=np.int64)
+        counted: pa.Array[Any] = pa.array(running, type=ends.type)
+        return counted
     highest: list[Any] = []
     for value in ends.to_pylist():
         highest.append(value if not highest or value > highest[-1] else highest[-1])
-    return pa.array(highest, type=ends.type)
+    found: pa.Array[Any] = pa.array(highest, type=ends.type)
+    return found
 
 
 class IntervalTable:
