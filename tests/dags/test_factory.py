@@ -33,7 +33,7 @@ owner: "\\"'`$(id){{ ds }}"
 description: "\\"\\"\\"\\n'''\\n{{ conn.x.password }} ${NOWHERE:-x} <script>alert(1)</script> docs.md"
 business_line: "{{ var.value.x }}'; DROP TABLE pool; --"
 source:
-  log: {path: "logs/{{ '{{' }} $(rm -rf x) '\\".log", format: combined}
+  log: {path: "logs/$(rm -rf x) '\\".log", format: combined}
 targets:
   - redis: {connection: online, key: "{host}"}
 """

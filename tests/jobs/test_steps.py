@@ -239,3 +239,15 @@ def test_a_wrong_password_is_no_matter_for_a_retry(workspace: Workspace, redis_w
     with pytest.raises(TargetError):
         run.do("plan", "stage")
     assert run.attempts()["stage"] == 1
+
+
+def test_limits_that_were_chosen_for_a_run_hold_in_each_of_its_steps(workspace: Workspace, text: str) -> None:
+    spec = workspace.spec(text)
+    request = RunRequest(trigger="airflow", key="with less", limits={"channels": 1, "rows_per_second": 5000})
+    run_id = steps.begin(spec, workspace.settings, request)
+    steps.do_step(run_id, "plan", workspace.settings, session=workspace.session)
+    record = workspace.catalog.runs.get(run_id)
+    assert record.choices == {"limits": {"channels": 1, "rows_per_second": 5000}}
+    assert record.plan is not None
+    assert record.plan["channels"] == 1
+    steps.give_up(run_id, RunFailed("enough"), workspace.settings, session=workspace.session)

@@ -21,8 +21,8 @@ from airflow.sdk.exceptions import (
 )
 
 from millrace.dags import connections, windows
+from millrace.dags.choices import Choices, choices
 from millrace.dags.config import load_config
-from millrace.dags.parameters import choices
 from millrace.dags.process import StepProcess
 from millrace.dags.request import StepOutcome, StepRequest
 from millrace.dags.submission import submission
@@ -155,7 +155,7 @@ def _run_id(context: Context) -> str | None:
     return found
 
 
-def _choices(context: Context) -> Any:
+def _choices(context: Context) -> Choices:
     params: Mapping[str, Any] = context["params"]
     defaults = context["dag"].params
     return choices(params, defaults["limits"] or {})

@@ -23,7 +23,7 @@ class StepRequest:
     window_end: datetime | None = None
     full_refresh: bool = False
     dry_run: bool = False
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=datetime.isoformat)

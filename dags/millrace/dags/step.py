@@ -62,7 +62,11 @@ def do(request: StepRequest, settings: Settings, answer: Path | None = None) -> 
 def _begin(request: StepRequest, settings: Settings, lines: Lines) -> str:
     spec = load_spec(request.spec)
     asked = RunRequest(
-        window=Window(request.window_start, request.window_end), trigger=request.trigger, key=request.key
+        window=Window(request.window_start, request.window_end),
+        full_refresh=request.full_refresh,
+        trigger=request.trigger,
+        key=request.key,
+        limits=request.limits,
     )
     run_id = begin(spec, settings, asked, lines)
     lines.note(f"run {run_id} of {spec.asset}, for the DAG run {request.key}")

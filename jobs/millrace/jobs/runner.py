@@ -11,7 +11,7 @@ from millrace.jobs.available import refuse_what_cannot_run
 from millrace.jobs.context import Driver, Observer, RunContext, Silent
 from millrace.jobs.gate import GateServer
 from millrace.jobs.outcome import RunReport, collect_statistics, finish
-from millrace.jobs.request import RunRequest
+from millrace.jobs.request import RunRequest, as_chosen
 from millrace.jobs.session import SessionHolder
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.stop import Stop
@@ -37,6 +37,7 @@ def run(
     """
     started = time.perf_counter()
     request = request or RunRequest()
+    spec = as_chosen(spec, request.choices())
     driver = Driver(spec, settings, catalog, session, observer or Silent(), request.connections)
     refuse_what_cannot_run(spec)
     with GateServer(session.gate_host) as gate, Stop(spec, gate, session) as stop:

@@ -18,7 +18,7 @@ from millrace.jobs.actions import at_work, before, side_by_side
 from millrace.jobs.context import Driver, Observer, RunContext, Silent, Stats
 from millrace.jobs.gate import GateServer
 from millrace.jobs.outcome import collect_statistics, finish
-from millrace.jobs.request import RunRequest
+from millrace.jobs.request import RunRequest, as_chosen
 from millrace.jobs.session import SessionHolder
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.stop import Stop
@@ -133,7 +133,8 @@ def _finish(driver: Driver, record: RunRecord, error: MillraceError | None) -> N
 
 
 def _spec_of(catalog: Catalog, record: RunRecord) -> Spec:
-    return parse_spec(catalog.assets.spec_text(record.spec_digest), path=Path(f"{record.asset}.yaml"))
+    spec = parse_spec(catalog.assets.spec_text(record.spec_digest), path=Path(f"{record.asset}.yaml"))
+    return as_chosen(spec, record.choices)
 
 
 @contextmanager

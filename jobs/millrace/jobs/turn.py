@@ -139,7 +139,7 @@ def _start(driver: Driver, request: RunRequest) -> RunRecord:
             window_start=request.window.start,
             window_end=request.window.end,
             key=key,
-            choices={"full_refresh": True} if request.full_refresh else {},
+            choices=request.choices(),
         )
     )
 
@@ -181,7 +181,7 @@ def _can_go_on(dead: RunRecord, driver: Driver, request: RunRequest, key: str | 
         and dead.key == key
         and dead.published_at is None
         and dead.spec_digest == driver.spec.digest
-        and bool(dead.choices.get("full_refresh")) == request.full_refresh
+        and dict(dead.choices) == request.choices()
         and (dead.window_start, dead.window_end) == (request.window.start, request.window.end)
         and datetime.now(UTC) - dead.started_at < RESUME_WITHIN
     )
