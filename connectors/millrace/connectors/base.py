@@ -406,8 +406,9 @@ class SqlReader(Protocol):
     TargetError for what it refuses. A call that is cancelled ends its statement in the store.
     """
 
-    #: Whose SQL it speaks, and with that how parameters are written: clickhouse, druid or mysql.
-    dialect: ClassVar[str]
+    @property
+    def dialect(self) -> str:
+        """Whose SQL it speaks, and with that how parameters are written: clickhouse, druid or mysql."""
 
     async def open(self) -> None: ...
 

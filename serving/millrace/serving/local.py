@@ -10,6 +10,7 @@ from millrace.serving.call import Answer, Api, Call, Plan
 from millrace.serving.metrics import Metrics
 from millrace.serving.plans import kind_of
 from millrace.serving.refusals import UnknownApi
+from millrace.serving.stores import Breakers
 from millrace.spec.diagnostics import did_you_mean
 from millrace.spec.settings import Settings
 
@@ -20,6 +21,7 @@ class LocalApis:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.breakers = Breakers(self.metrics)
         self._apis: dict[str, Api] = {}
         self._lock = asyncio.Lock()
 

@@ -26,6 +26,7 @@ from millrace.spec.units import parse_duration
 
 if TYPE_CHECKING:
     from millrace.serving.metrics import Metrics
+    from millrace.serving.stores import Breakers
 
 _KINDS = {
     "kv": "millrace.serving.kv.api:KIND",
@@ -39,6 +40,7 @@ class Host(Protocol):
 
     settings: Settings
     metrics: Metrics
+    breakers: Breakers
 
     async def call(self, api: str, kind: str | None, call: Call) -> Answer:
         """Call another API, through its guards. Raises UnknownApi."""

@@ -20,6 +20,7 @@ from millrace.serving.guards import Guard, GuardMaker, chain, enter, leave_all
 from millrace.serving.metrics import Metrics
 from millrace.serving.plans import kind_of
 from millrace.serving.refusals import DeadlineExceeded, UnknownApi, status_of
+from millrace.serving.stores import Breakers
 from millrace.spec.diagnostics import did_you_mean
 from millrace.spec.settings import Settings
 
@@ -102,6 +103,7 @@ class Registry:
     def __init__(self, settings: Settings, metrics: Metrics | None = None, guards: Sequence[GuardMaker] = ()) -> None:
         self.settings = settings
         self.metrics = metrics or Metrics()
+        self.breakers = Breakers(self.metrics)
         self.snapshot = Snapshot()
         self.catalog_problem = ""
         self._guards = tuple(guards)

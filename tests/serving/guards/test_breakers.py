@@ -29,9 +29,15 @@ def test_a_store_that_answers_is_asked_for_ever() -> None:
     assert all(call(breaker, False, 100 + i / 100) for i in range(10_000))
 
 
-def test_it_opens_at_half_of_at_least_twenty_calls() -> None:
+def test_it_opens_after_five_failures_in_a_row_however_far_apart() -> None:
     breaker = Breaker("redis_online")
-    assert all(call(breaker, True, 100 + i / 100) for i in range(20))
+    assert all(call(breaker, True, 100 + 30 * i) for i in range(5))
+    assert breaker.admit(220.5) == pytest.approx(0.5)
+
+
+def test_it_opens_when_half_of_at_least_twenty_calls_have_failed() -> None:
+    breaker = Breaker("redis_online")
+    assert all(call(breaker, i % 2 == 1, 100 + i / 100) for i in range(20))
     assert not call(breaker, False, 100.6)
     assert breaker.admit(100.6) == pytest.approx(0.59)
 
@@ -39,7 +45,7 @@ def test_it_opens_at_half_of_at_least_twenty_calls() -> None:
 def test_failures_of_long_ago_do_not_count() -> None:
     breaker = Breaker("redis_online")
     for i in range(19):
-        call(breaker, True, 100 + i / 100)
+        call(breaker, i % 2 == 1, 100 + i / 100)
     call(breaker, True, 111)
     assert breaker.state is BreakerState.CLOSED
 

@@ -142,6 +142,25 @@ def test_kept_answers_outlive_a_store_that_is_away(tmp_path: Path) -> None:
             assert 'origin="stale"' in client.get("/metrics").text
 
 
+def test_a_store_that_keeps_failing_is_left_alone_until_it_is_well_again(tmp_path: Path) -> None:
+    with RedisServer(persistent=True) as store, workspace(tmp_path, store.url) as (settings, catalog):
+        Publisher(catalog, store.url).publish(people(ROWS))
+        with serving(settings) as server, server.client() as client:
+            assert get(client, 1).status_code == 200
+            store.kill()
+            wait_until(lambda: "is left alone" in get(client, 1).text, "the breaker to open")
+            assert 'millrace_breaker_open{store="online"} 1' in client.get("/metrics").text
+            store.restart()
+            wait_until(lambda: get(client, 1).status_code == 200, "the breaker to close")
+            wait_until(
+                lambda: (
+                    get(client, 1).status_code == 200
+                    and 'millrace_breaker_open{store="online"} 0' in client.get("/metrics").text
+                ),
+                "the breaker to be closed",
+            )
+
+
 def test_answers_that_are_due_are_given_while_the_server_leaves(tmp_path: Path, redis_server: RedisServer) -> None:
     answers: list[httpx.Response] = []
     with workspace(tmp_path, redis_server.url) as (settings, catalog):

@@ -13,6 +13,7 @@ from millrace.errors import TransientError
 from millrace.serving.call import Answer, Call, Context, Operation, Profile, Table
 from millrace.serving.metrics import Metrics
 from millrace.serving.refusals import DeadlineExceeded, Refused, UnknownApi
+from millrace.serving.stores import Breakers
 from millrace.serving.union.api import PartFailed, UnionAnswer, UnionApi
 from millrace.serving.union.plan import union_plan
 from millrace.spec.settings import Settings
@@ -26,6 +27,7 @@ class Apis:
 
     settings = Settings.from_env({})
     metrics = Metrics()
+    breakers = Breakers(metrics)
 
     def __init__(self, **behaviours: Behaviour) -> None:
         self.behaviours = behaviours

@@ -23,8 +23,10 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True)
 class BreakerRules:
-    """When a breaker opens: at least `min_calls` in `window_s`, of which `failure_ratio` have failed."""
+    """When a breaker opens: `in_a_row` failures one after the other, which even few calls show; or, of at least
+    `min_calls` in `window_s`, `failure_ratio`."""
 
+    in_a_row: int = 5
     window_s: int = 10
     min_calls: int = 20
     failure_ratio: float = 0.5
@@ -53,6 +55,7 @@ class Breaker:
     _closed_again_at: float = 0.0
     _probing: int = 0
     _passed: int = 0
+    _in_a_row: int = 0
 
     def admit(self, now: float) -> float:
         """0.0: go on. Otherwise the store is left alone: the seconds until it is asked again."""
@@ -95,6 +98,7 @@ class Breaker:
         self._pause_s = min(self._pause_s * 2 or self.rules.first_pause_s, self.rules.longest_pause_s)
         self.state, self._closed_again_at = BreakerState.OPEN, now + self._pause_s
         self.opened += 1
+        self._in_a_row = 0
         self._seconds.clear()
 
     def _count(self, failed: bool, second: int) -> None:
@@ -105,8 +109,11 @@ class Breaker:
                 seconds.popleft()
         seconds[-1].calls += 1
         seconds[-1].failures += failed
+        self._in_a_row = self._in_a_row + 1 if failed else 0
 
     def _too_many(self) -> bool:
+        if self._in_a_row >= self.rules.in_a_row:
+            return True
         calls = sum(s.calls for s in self._seconds)
         failures = sum(s.failures for s in self._seconds)
         return calls >= self.rules.min_calls and failures >= calls * self.rules.failure_ratio

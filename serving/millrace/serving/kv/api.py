@@ -15,6 +15,7 @@ from millrace.serving.kv.source import stored_reader
 from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
 from millrace.serving.refusals import Refused, TooLarge
 from millrace.serving.signing import signing_key
+from millrace.serving.stores import GuardedRows
 from millrace.serving.views import narrowed_row, narrowed_rows
 
 DEFAULT_MOST_KEYS = 1000
@@ -28,7 +29,8 @@ class KvApi:
         self._settings = host.settings
         self._signing_key: bytes | None = None
         self._reader = plan.reader(host.settings)
-        self._source: StoredReader = stored_reader(self._reader, plan.asset, plan.fields)
+        rows = stored_reader(self._reader, plan.asset, plan.fields)
+        self._source: StoredReader = GuardedRows(rows, host.breakers.of(str(plan.options["connection"])))
         self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
         self.most_keys = int(plan.profile.limits.get("keys") or DEFAULT_MOST_KEYS)
 

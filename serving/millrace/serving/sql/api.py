@@ -19,6 +19,7 @@ from millrace.serving.sql import execute
 from millrace.serving.sql.execute import SqlExecutor
 from millrace.serving.sql.named import NamedQuery, named_queries
 from millrace.serving.sql.rules import SqlRules
+from millrace.serving.stores import GuardedSql
 from millrace.serving.views import View
 from millrace.spec.connection import resolve
 from millrace.spec.connector import connectors, implementation
@@ -88,7 +89,8 @@ class SqlApi:
 
     def __init__(self, plan: SqlApiPlan, host: Host) -> None:
         self.plan = plan
-        self._reader = plan.reader(host.settings)
+        store = host.breakers.of(str(plan.options["connection"]))
+        self._reader: SqlReader = GuardedSql(plan.reader(host.settings), store)
         key = signing_key(host.settings)
         self.executor = SqlExecutor(self._reader, plan.asset, plan.options, plan.rules, plan.queries, key)
         self._narrow: dict[View, SqlExecutor] = {}

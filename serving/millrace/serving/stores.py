@@ -1,0 +1,153 @@
+"""Stores behind circuit breakers: what fails again and again is left alone for a while, and callers are told at once.
+
+A breaker stands between the cache and the store, so that kept answers (stale ones too) are given while it is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from time import monotonic
+from typing import Any, TypeVar
+
+from millrace.connectors.base import Form, SqlReader, SqlResult, SqlTable, StoredReader
+from millrace.errors import TransientError
+from millrace.serving.guards.breakers import Breaker, BreakerState
+from millrace.serving.metrics import Metrics
+from millrace.spec.types import DataType
+
+T = TypeVar("T")
+
+#: A call that was given up after so long says that its store is slow; one given up before says nothing.
+SLOW_S = 1.0
+
+
+class Breakers:
+    """One breaker for each store of a process, by the name of its connection. Shared by all APIs on that store."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._breakers: dict[str, StoreBreaker] = {}
+
+    def of(self, store: str) -> StoreBreaker:
+        found = self._breakers.get(store)
+        if found is None:
+            found = self._breakers[store] = StoreBreaker(Breaker(store))
+            breaker = found.breaker
+            self._metrics.gauge("breaker_open", lambda: float(breaker.state is not BreakerState.CLOSED), store=store)
+            self._metrics.gauge("breaker_openings", lambda: float(breaker.opened), store=store)
+        return found
+
+
+class StoreBreaker:
+    """Calls of one store, through its breaker."""
+
+    def __init__(self, breaker: Breaker) -> None:
+        self.breaker = breaker
+
+    def enter(self) -> float:
+        """Begin a call; the time of its beginning. Raises TransientError while the store is left alone."""
+        now = monotonic()
+        wait_s = self.breaker.admit(now)
+        if wait_s:
+            raise TransientError(
+                f"the store '{self.breaker.name}' has failed too often, and is left alone for {wait_s:.1f} s more",
+                hint="it is asked again by itself; see whether it is up and answers in time",
+            )
+        return now
+
+    def failed(self, error: BaseException, started: float) -> None:
+        """The call has ended with this error, which may be the store's fault or not."""
+        now = monotonic()
+        away = isinstance(error, TransientError | TimeoutError | ConnectionError)
+        slow = isinstance(error, asyncio.CancelledError | GeneratorExit) and now - started >= SLOW_S
+        if away or slow:
+            self.breaker.tell(True, now)
+        else:
+            self.breaker.forget()
+
+    async def call(self, work: Awaitable[T], started: float) -> T:
+        """Wait for a call that `enter` has let begin."""
+        try:
+            found = await work
+        except BaseException as error:
+            self.failed(error, started)
+            raise
+        self.breaker.tell(False, monotonic())
+        return found
+
+
+class GuardedRows:
+    """A `StoredReader` behind its store's breaker."""
+
+    def __init__(self, reader: StoredReader, store: StoreBreaker) -> None:
+        self._reader = reader
+        self._store = store
+
+    @property
+    def form(self) -> Form:
+        return self._reader.form
+
+    async def fetch(self, form: Form, key: Any, stored_key: bytes) -> tuple[Form, Any]:
+        started = self._store.enter()
+        return await self._store.call(self._reader.fetch(form, key, stored_key), started)
+
+    async def fetch_all(self, form: Form, keys: Sequence[Any]) -> tuple[Form, Sequence[Any]]:
+        started = self._store.enter()
+        return await self._store.call(self._reader.fetch_all(form, keys), started)
+
+
+class GuardedSql:
+    """A `SqlReader` behind its store's breaker."""
+
+    def __init__(self, reader: SqlReader, store: StoreBreaker) -> None:
+        self._reader = reader
+        self._store = store
+        self.dialect = reader.dialect
+
+    async def open(self) -> None:
+        await self._reader.open()
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+    async def table(self, asset: str, options: Mapping[str, Any], version: str | None = None) -> SqlTable:
+        started = self._store.enter()
+        return await self._store.call(self._reader.table(asset, options, version), started)
+
+    async def query(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        types: Sequence[DataType] = (),
+        timeout_s: float | None = None,
+    ) -> SqlResult:
+        started = self._store.enter()
+        return await self._store.call(self._reader.query(sql, params, types=types, timeout_s=timeout_s), started)
+
+    async def stream(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        types: Sequence[DataType],
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[Any]:
+        started = self._store.enter()
+        batches = self._reader.stream(sql, params, types=types, timeout_s=timeout_s)
+        try:
+            async for batch in batches:
+                yield batch
+        except GeneratorExit:
+            self._store.breaker.forget()  # the client has read enough: its store is not to blame
+            raise
+        except BaseException as error:
+            self._store.failed(error, started)
+            raise
+        else:
+            self._store.breaker.tell(False, monotonic())
+        finally:
+            close = getattr(batches, "aclose", None)
+            if close is not None:
+                await close()
