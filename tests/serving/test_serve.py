@@ -21,8 +21,8 @@ from tests.serving.publishing import Publisher, people
 def millrace_serve(settings: Settings, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command's process, and the address that it says it serves."""
     env = {**os.environ, "MILLRACE_HOME": str(settings.home), "MILLRACE_CONNECTIONS": str(settings.connections_file)}
-    command = [str(Path(sys.executable).with_name("millrace")), "serve", "--port", "0", *options]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    command = [str(Path(sys.executable).with_name("millrace")), "serve", "--port", "0", "--without-permissions"]
+    process = subprocess.Popen([*command, *options], env=env, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield process, process.stdout.readline().split()[1]
