@@ -64,6 +64,7 @@ def attempt(work):
         failures.append(error)
 
 def pyspark():
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
     from pyspark.sql import functions
     import pandas, pyarrow

@@ -5,6 +5,7 @@ Steps are `plan`, `stage`, `check`, `load:<target>`, `verify:<target>`, `publish
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from millrace.jobs.stop import Stop
 from millrace.jobs.turn import Turn, held, run_error
 from millrace.jobs.windows import for_window
 
+_ON_SPARK = ("stage", "check", "load", "verify")
 RETRY_WAITS_S = (1.0, 5.0, 15.0)
 
 Action = Callable[[RunContext], Stats]
@@ -95,6 +97,8 @@ def _warm_up() -> None:
 def _action(step: str) -> Action:
     """The code of a step; imported here, because only what runs Spark may import it."""
     kind, _, target = step.partition(":")
+    if kind in _ON_SPARK:  # the session's thread may be importing it: wait for the whole before a part is asked for
+        importlib.import_module("pyspark")
     match kind:
         case "plan":
             return plan

@@ -21,6 +21,9 @@ _DEFERRED = ("altair", "scipy.stats", "scipy.sparse")
 #: Spark Connect is optional to Great Expectations. Where its own packages are missing, PySpark ends the whole process
 #: with exit code 0 if the main module has no file (`python -c`, an embedded interpreter), instead of raising.
 _NOT_NEEDED = ("pyspark.sql.connect.dataframe", "pyspark.sql.connect.session")
+#: Imported whole before anything within them: while another thread is importing one, a part of it would be entered
+#: with its parent half made, and either thread may then fail. Asking for the whole waits for the other thread.
+_WHOLE = ("pyspark", "pandas")
 _lock = threading.Lock()
 
 
@@ -47,9 +50,13 @@ def _import_great_expectations() -> None:
             "checks need the Python package 'great_expectations', which is not installed",
             hint="pip install 'millrace[quality]'",
         )
+    for name in _WHOLE:
+        if importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
     shown = warnings.showwarning
     with _stand_ins({**{name: _Deferred(name) for name in _DEFERRED}, **dict.fromkeys(_NOT_NEEDED)}):
-        import great_expectations  # noqa: F401
+        import great_expectations.execution_engine.sparkdf_execution_engine
+        import great_expectations.validator.validator  # noqa: F401
     if warnings.showwarning is not shown:
         logging.captureWarnings(False)  # its import sends every warning of the process to the log
     logging.getLogger("great_expectations").addHandler(logging.NullHandler())  # what matters comes in the results
