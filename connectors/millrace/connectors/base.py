@@ -391,12 +391,14 @@ class SqlTable:
     """Where the rows of one version of an asset are queried: the parts of the table's name, the last one its own.
 
     `version` is empty where the table has none: then it changes under its readers. `renamed` are columns that are
-    called otherwise there: the asset's name for it, the table's.
+    called otherwise there: the asset's name for it, the table's. Of its rows, only those count that meet `where`, a
+    condition in the store's own words.
     """
 
     version: str
     parts: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...] = ()
+    where: str = ""
 
 
 class SqlReader(Protocol):

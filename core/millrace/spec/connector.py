@@ -60,11 +60,15 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class SourceRole:
-    """A system that can be read. `implementation` ("module:Class") is None while it can't be run yet."""
+    """A system that can be read. `implementation` ("module:Class") is None while it can't be run yet.
+
+    `reader` ("module:Class") is its serving side, where SQL APIs can ask the source itself.
+    """
 
     options: type[Options]
     implementation: str | None
     incremental: bool = False
+    reader: str | None = None
     lag: bool = False  # whether it tells how far the published version is behind
     formats: tuple[str, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)  # what a starter spec fills in besides required options

@@ -142,6 +142,11 @@ def _api_targets(sections: Sections) -> Iterator[Problem]:
         if api is None or isinstance(api.body, UnionApi):
             continue
         kind, body = api.one, api.body
+        if isinstance(body, SqlApi) and body.source:
+            role = connectors()[sections.source.one].source if sections.source is not None else None
+            if role is not None and role.reader is None:
+                yield Problem(("apis", index, kind, "source"), "this source can't be queried: leave 'source' out")
+            continue
         able = [n for n, role in roles.items() if role and (role.lookups if kind == "kv" else role.queries)]
         if body.target is not None and body.target not in roles:
             message = f"unknown target '{body.target}'{did_you_mean(body.target, roles)}"

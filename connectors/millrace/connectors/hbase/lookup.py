@@ -108,6 +108,11 @@ class HBaseReader:
         return self._published().manifest
 
     @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns of a key, in the order of its parts. Raises NotFound when there is no version."""
+        return tuple(self.manifest.row_key.template.columns)
+
+    @property
     def version(self) -> str:
         """The id of the version that lookups see now. Raises NotFound when there is none."""
         return self.manifest.version

@@ -9,7 +9,10 @@ connector = Connector(
     name="mysql",
     summary="MySQL or MariaDB: a table, view or shards, whole or what is new, in parallel ranges of a column",
     source=SourceRole(
-        options=MysqlOptions, implementation="millrace.connectors.mysql.source:MysqlSource", incremental=True
+        options=MysqlOptions,
+        implementation="millrace.connectors.mysql.source:MysqlSource",
+        reader="millrace.connectors.mysql.query:MysqlReader",
+        incremental=True,
     ),
     schemes=("mysql", "mariadb"),
 )

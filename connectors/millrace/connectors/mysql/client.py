@@ -81,7 +81,7 @@ def connect(end: Endpoint, statement_limit: timedelta, session: Mapping[str, str
             connect_timeout=end.connect_timeout_s,
             read_timeout=end.read_timeout_s,
             init_command=f"SET {session_variables(session)}",
-            **_tls(end),
+            **driver_tls(end),
         )
     except (pymysql.MySQLError, OSError, RuntimeError) as error:
         raise explain(error, end, "connecting to") from error
@@ -114,7 +114,7 @@ def explain(error: Exception, end: Endpoint, doing: str) -> MillraceError:
     return SourceError(what, hint="see the statement's part that stands in the spec: table, columns, where, split_by")
 
 
-def _tls(end: Endpoint) -> dict[str, Any]:
+def driver_tls(end: Endpoint) -> dict[str, Any]:
     """PyMySQL's arguments. Without any, it encrypts when the server can (`preferred`)."""
     if end.ssl_mode is SslMode.DISABLED:
         return {"ssl_disabled": True}

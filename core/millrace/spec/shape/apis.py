@@ -122,6 +122,10 @@ class SqlApi(_Api):
         description="The target that answers; by default the first one that can be queried.",
         examples=["clickhouse"],
     )
+    source: bool = Field(
+        default=False,
+        description="Ask the source itself instead of a target: live, without versions, before any transform.",
+    )
     columns: Columns | None = Field(default=None, description="The columns that may be used; all by default.")
     functions: Names | None = Field(
         default=None,
@@ -130,6 +134,12 @@ class SqlApi(_Api):
     )
     queries: dict[Name, NamedQuery] = Field(default={}, description="Queries that are called by name.")
     stream: bool = Field(default=True, description="Allow full retrieval as a stream.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> SqlApi:
+        if self.source and self.target is not None:
+            raise problem("'source' and 'target' exclude each other: an API asks one of them")
+        return self
 
 
 class UnionPart(Part):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from millrace.catalog import ApiRecord, Catalog
+from millrace.catalog import ApiRecord, Catalog, VersionRecord
 from millrace.connectors.base import SqlReader
 from millrace.errors import NotFound
 from millrace.serving.caches import Cache, Policy
@@ -23,8 +23,10 @@ from millrace.serving.stores import GuardedSql
 from millrace.serving.views import View
 from millrace.spec.connection import resolve
 from millrace.spec.connector import connectors, implementation
+from millrace.spec.load import parse_spec
 from millrace.spec.settings import Settings
 from millrace.spec.shape import apis
+from millrace.spec.types import Column, column
 
 _MOST_VIEWS = 1000
 _NAMED = frozenset({"query", "parameters"})
@@ -54,34 +56,61 @@ class SqlApiPlan:
 
 
 def compile_sql(catalog: Catalog, api: ApiRecord) -> SqlApiPlan:
-    """Compile a SQL API. Raises NotFound when its asset has no version, or no target that can be queried."""
+    """Compile a SQL API. Raises NotFound when its asset has no version, or nothing of it can be queried."""
     version = published(catalog, api.asset)
     definition = {"name": api.name, **(api.definition or {})}
+    place = _of_source(catalog, api, version) if definition.get("source") else _of_target(version, definition)
+    rules = SqlRules.of(definition, place.columns)
+    cache = definition.get("cache")
+    return SqlApiPlan(
+        api=api.name,
+        asset=api.asset,
+        target=place.target,
+        connector=place.connector,
+        options=place.options,
+        reader_path=place.reader,
+        rules=rules,
+        queries=named_queries(definition, rules),
+        cache=None if cache is None else apis.Cache.model_validate(cache),
+        profile=profile_of(catalog, api, (str(place.options["connection"]),)),
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What answers: a target, or the source (`target` is "")."""
+
+    target: str
+    connector: str
+    options: Mapping[str, Any]
+    reader: str
+    columns: Sequence[Column]
+
+
+def _of_target(version: VersionRecord, definition: Mapping[str, Any]) -> _Place:
+    """The target that is asked for, or the first that can be queried, with the version's columns."""
     wanted = definition.get("target")
     for target, about in version.targets.items():
         connector = connectors().get(about["connector"])
         role = connector.target if connector is not None else None
-        if wanted not in (None, target) or role is None or not role.queries or role.reader is None:
-            continue
-        columns = [column_field.column for column_field in version.fields]
-        rules = SqlRules.of(definition, columns)
-        stores = (str(about["options"]["connection"]),)
-        cache = definition.get("cache")
-        return SqlApiPlan(
-            api=api.name,
-            asset=api.asset,
-            target=target,
-            connector=about["connector"],
-            options=about["options"],
-            reader_path=role.reader,
-            rules=rules,
-            queries=named_queries(definition, rules),
-            cache=None if cache is None else apis.Cache.model_validate(cache),
-            profile=profile_of(catalog, api, stores),
-        )
+        if wanted in (None, target) and role is not None and role.queries and role.reader is not None:
+            columns = [column_field.column for column_field in version.fields]
+            return _Place(target, about["connector"], about["options"], role.reader, columns)
     raise NotFound(
-        f"no target of {api.asset} can be queried", hint="add a target with SQL, such as clickhouse, to its spec"
+        f"no target of {version.asset} can be queried", hint="add a target with SQL, such as clickhouse, to its spec"
     )
+
+
+def _of_source(catalog: Catalog, api: ApiRecord, version: VersionRecord) -> _Place:
+    """The source itself, with the columns that the run of the current version has read from it."""
+    source = parse_spec(catalog.assets.spec_text(catalog.assets.get(api.asset).spec_digest), f"{api.asset}.yaml").source
+    connector = connectors().get(source.connector)
+    role = connector.source if connector is not None else None
+    planned = (catalog.runs.get(version.run_id).plan or {}).get("source", {})
+    if role is None or role.reader is None or planned.get("connector") != source.connector:
+        raise NotFound(f"the source of {api.asset} can't be queried", hint="leave `source: true` out of the API")
+    columns = [column(found["name"], found["type"]) for found in planned["columns"]]
+    return _Place("", source.connector, source.options.model_dump(mode="json"), role.reader, columns)
 
 
 class SqlApi:

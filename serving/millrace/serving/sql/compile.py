@@ -78,7 +78,7 @@ class _Builder:
     def query(self) -> exp.Select:
         shape = self._shape
         outputs = [exp.alias_(self._expressions[o].copy(), self._aliases[o], quoted=True) for o in shape.outputs]
-        query = exp.select(*outputs).from_(self._table.source())
+        query = exp.select(*outputs).from_(self._table.source(self._dialect.sqlglot))
         conditions = [] if shape.where is None else [self.predicate(shape.where)]
         if shape.start is not None and not shape.grouped:
             conditions.append(self._start(shape.start, self._terms()))

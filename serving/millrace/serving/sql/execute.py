@@ -217,12 +217,12 @@ class SqlExecutor:
         raise AssertionError("unreachable")
 
     def _compiled(self, planned: Planned, table: SqlTable) -> _Asked:
-        statement = compile_query(planned, Table(table.parts, table.renamed), self._reader.dialect)
+        statement = compile_query(planned, Table.of(table), self._reader.dialect)
         columns = tuple(Column(output.name, output.type) for output in planned.outputs)
         return _Asked(statement, columns, tuple(output.type for output in planned.shape.outputs))
 
     def _called(self, query: NamedQuery, arguments: Mapping[str, Any], table: SqlTable, limit: int | None) -> _Asked:
-        place = Table(table.parts, table.renamed)
+        place = Table.of(table)
         statement = named_statement(query, arguments, place, self._reader.dialect, self.rules, limit)
         return _Asked(statement, query.columns, tuple(column.type for column in query.columns))
 

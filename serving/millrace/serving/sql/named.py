@@ -189,8 +189,8 @@ def _name_columns(tree: Any, table: Table) -> None:
 
 
 def _read_from(tree: Any, table: Table, found: Dialect, filter_: Predicate | None, params: dict[int, Param]) -> None:
-    source: exp.Expr = table.source()
+    source = table.source(found.sqlglot)
     if filter_ is not None:
-        rows = exp.select("*").from_(table.source()).where(predicate_over(filter_, table, found, params))
+        rows = exp.select("*").from_(table.source(found.sqlglot)).where(predicate_over(filter_, table, found, params))
         source = rows.subquery(ALIAS)
     tree.find(exp.Table).replace(source)

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
+from millrace.connectors.base import SqlTable
 from millrace.serving.sql.faults import QueryError
 from millrace.serving.sql.shape import Output, Param, Sort
 from millrace.serving.sql.tree import Comparator, Function
@@ -31,16 +33,34 @@ _COMPARISONS: Mapping[Comparator, type[exp.Binary]] = {
 
 @dataclass(frozen=True)
 class Table:
-    """What is read: the parts of its name, and the columns whose name there is another than in the asset."""
+    """What is read: the parts of its name, the columns whose name there is another than in the asset, and which rows.
+
+    `where` is a condition in the store's own words, from the spec.
+    """
 
     parts: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...] = ()
+    where: str = ""
+
+    @classmethod
+    def of(cls, table: SqlTable) -> Table:
+        return cls(table.parts, table.renamed, table.where)
 
     def column(self, name: str) -> exp.Column:
         """A column of it, under the one alias that every statement gives it."""
         return exp.column(exp.to_identifier(dict(self.renamed).get(name, name), quoted=True), table=ALIAS)
 
-    def source(self) -> exp.Table:
+    def source(self, dialect: str) -> exp.Expr:
+        """What stands after FROM. Raises QueryError for a `where` that can't be read."""
+        if not self.where:
+            return self._named()
+        try:
+            condition = exp.condition(self.where, dialect=dialect)
+        except SqlglotError as error:
+            raise QueryError("the condition of the source can't be read, so that it can't be queried") from error
+        return exp.select("*").from_(self._named()).where(condition).subquery(ALIAS)
+
+    def _named(self) -> exp.Table:
         names = [exp.to_identifier(part, quoted=True) for part in self.parts]
         return exp.Table(
             this=names[-1],

@@ -19,6 +19,17 @@ class MysqlDialect(Dialect):
     name = "mysql"
     sqlglot = "mysql"
 
+    def value(self, param: Param) -> exp.Expr:
+        """Binary travels as hex."""
+        if param.type.kind is not Kind.BINARY:
+            return self.marker(param)
+        return exp.Anonymous(this="UNHEX", expressions=[self.marker(param)])
+
+    def member(self, left: exp.Expr, param: Param, *, negated: bool) -> exp.Expr:
+        if param.type.kind is Kind.BINARY:
+            left = exp.Anonymous(this="HEX", expressions=[left])
+        return super().member(left, param, negated=negated)
+
     def other_aggregate(self, output: Output, column: exp.Expr) -> exp.Expr:
         """Distinct counts are exact: MySQL has no sketches. Its AVG of whole numbers would be cut off."""
         match output.function:
@@ -54,4 +65,6 @@ class MysqlDialect(Dialect):
 
 
 def _sent(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex().upper()
     return value.replace(tzinfo=None) if isinstance(value, datetime) else value
