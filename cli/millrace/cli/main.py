@@ -10,6 +10,7 @@ import typer
 from millrace.cli import (
     access_commands,
     airflow_commands,
+    client_commands,
     inspect_commands,
     local_commands,
     run_commands,
@@ -41,6 +42,7 @@ for module in (
     run_commands,
     inspect_commands,
     serve_commands,
+    client_commands,
     access_commands,
     local_commands,
     airflow_commands,

@@ -50,14 +50,19 @@ class LocalApis:
     async def _opened(self, name: str) -> Api:
         def compiled() -> Plan:
             with Catalog.open(self.settings.catalog_url) as catalog:
-                record = _record(catalog, name)
-                return kind_of(record.kind).compile(catalog, record)
+                return plan_of(catalog, name)
 
         plan = await asyncio.to_thread(compiled)
         api = kind_of(plan.kind).make(plan, self)
         await api.open()
         self._apis[name] = api
         return api
+
+
+def plan_of(catalog: Catalog, name: str) -> Plan:
+    """The plan of a published API. Raises UnknownApi, and what compiling raises."""
+    record = _record(catalog, name)
+    return kind_of(record.kind).compile(catalog, record)
 
 
 def _record(catalog: Catalog, name: str) -> ApiRecord:

@@ -1,0 +1,1 @@
+"""Writes clients: a typed Python module, and a `.proto`, for one API."""
