@@ -2,7 +2,10 @@
 
     from millrace.serving import connect
 
-    with connect() as client:
+    with connect() as client:                       # reads the stores itself
+        row = client.kv("user_profile").get(42)
+
+    with connect("http://serving:8080", token="…") as client:   # the same, through a server
         row = client.kv("user_profile").get(42)
 
 Small to install (`millrace[serving]`): no Spark, no Airflow, no Great Expectations.
@@ -14,14 +17,25 @@ from millrace.serving.client import AsyncClient, AsyncKv, Row
 from millrace.serving.sync import Client, Kv
 from millrace.spec.settings import Settings
 
-__all__ = ["AsyncClient", "AsyncKv", "Client", "Kv", "Row", "connect", "connect_async"]
+__all__ = [
+    "AsyncClient",
+    "AsyncKv",
+    "Client",
+    "Kv",
+    "Row",
+    "connect",
+    "connect_async",
+]
 
 
-def connect(settings: Settings | None = None) -> Client:
-    """A client for the catalog and connections of these settings (this environment's by default)."""
-    return Client(settings)
+def connect(where: Settings | str | None = None, *, token: str = "", timeout_s: float = 10.0) -> Client:
+    """A client for the catalog and connections of these settings (this environment's by default), or for a server.
+
+    `where` as text is the server's address; `token` is the consumer's, and `timeout_s` the longest wait for an answer.
+    """
+    return Client(where, token=token, timeout_s=timeout_s)
 
 
-def connect_async(settings: Settings | None = None) -> AsyncClient:
+def connect_async(where: Settings | str | None = None, *, token: str = "", timeout_s: float = 10.0) -> AsyncClient:
     """The same for asyncio: `async with connect_async() as client: …`."""
-    return AsyncClient(settings)
+    return AsyncClient(where, token=token, timeout_s=timeout_s)

@@ -1,97 +1,90 @@
-"""The library's asynchronous client: one for a process, with one reader for each API that was asked for."""
+"""The library's asynchronous client: the same interface in this process and through a server.
+
+    async with connect_async() as client:                                       # reads the stores itself
+    async with connect_async("http://serving:8080", token="…") as client:       # asks a server
+
+In this process each API is opened when it is first asked for; the catalog is asked once for each name.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Protocol
 
-from millrace.catalog import Catalog
-from millrace.connectors.base import KeyReader
-from millrace.serving.local import LocalApis
-from millrace.serving.plans import KvPlan, kv_plan
+from millrace.serving.call import Answer, Call
+from millrace.serving.kv.client import AsyncKv, Row
 from millrace.serving.sql.client import AsyncSql, AsyncUnion
 from millrace.spec.settings import Settings
 
-Row = Mapping[str, Any]
+__all__ = ["Apis", "AsyncClient", "AsyncKv", "Row"]
 
 
-class AsyncKv:
-    """One KV API. Answers come from the version that is current when a call begins, or from a later one."""
+class Apis(Protocol):
+    """Where a client's APIs are: in this process, or behind a server."""
 
-    def __init__(self, plan: KvPlan, reader: KeyReader) -> None:
-        self.plan = plan
-        self._reader = reader
+    async def kv(self, name: str) -> AsyncKv:
+        """Raises NotFound that lists the APIs there are."""
 
-    async def get(self, *key: Any) -> Row | None:
-        """The row with this key as column → value, or None. `key`: the values of the key's columns, in their order.
+    async def find(self, name: str, kind: str | None) -> object:
+        """Raises UnknownApi where that is known before the first call."""
 
-        Raises TransientError when the store can't be reached, and ValueError for a key of the wrong shape or type.
-        """
-        return await self._reader.get(key[0] if len(key) == 1 else key)
+    async def call(self, api: str, kind: str | None, call: Call) -> Answer:
+        """Raises what the API raises."""
 
-    async def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
-        """One answer for each key, in order, all from one version. A key is a value, or a tuple for a composite key."""
-        return await self._reader.multi_get(keys)
-
-    @property
-    def version(self) -> str:
-        """The id of the version that answers now. Raises NotFound when there is none."""
-        return self._reader.version
-
-    async def close(self) -> None:
-        """Close the connections of this API."""
-        await self._reader.close()
+    async def close(self) -> None: ...
 
 
 class AsyncClient:
     """Opens APIs by name. Use as an async context manager, from one event loop."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings.from_env()
-        self._apis: dict[str, AsyncKv] = {}
+    def __init__(self, where: Settings | str | None = None, *, token: str = "", timeout_s: float = 10.0) -> None:
+        self._where, self._token, self._timeout_s = where, token, timeout_s
+        self._opened: Apis | None = None
+        self._kvs: dict[str, AsyncKv] = {}
         self._lock = asyncio.Lock()
-        self._local = LocalApis(self._settings)
 
     async def kv(self, name: str) -> AsyncKv:
-        """The KV API of that name. The catalog is asked once for each name; after that, no request touches it.
-
-        Raises NotFound that lists the APIs there are.
-        """
+        """The KV API of that name; in this process also an asset's. Raises NotFound that lists the APIs there are."""
         async with self._lock:
-            found = self._apis.get(name)
+            found = self._kvs.get(name)
             if found is None:
-                plan = await asyncio.to_thread(self._catalog, lambda catalog: kv_plan(catalog, name))
-                reader = plan.reader(self._settings)
-                await reader.open()
-                found = self._apis[name] = AsyncKv(plan, reader)
+                found = self._kvs[name] = await self.apis.kv(name)
             return found
 
     async def sql(self, name: str) -> AsyncSql:
         """The SQL API of that name: `(await client.sql("segments")).select("city").where(…).rows()`.
 
-        Raises UnknownApi that names the nearest one.
+        Raises UnknownApi that names the nearest one; through a server the first query does.
         """
-        await self._local.find(name, "sql")
-        return AsyncSql(self._local, name)
+        await self.apis.find(name, "sql")
+        return AsyncSql(self.apis, name)
 
     async def union(self, name: str) -> AsyncUnion:
-        """The union API of that name: `await (await client.union("card"))(user_id=7)`. Raises UnknownApi."""
-        await self._local.find(name, "union")
-        return AsyncUnion(self._local, name)
+        """The union API of that name: `await (await client.union("card"))(user_id=7)`. Raises UnknownApi as `sql`."""
+        await self.apis.find(name, "union")
+        return AsyncUnion(self.apis, name)
 
     async def close(self) -> None:
-        """Close every reader. A second call does nothing."""
-        await self._local.close()
-        apis, self._apis = self._apis, {}
-        for api in apis.values():
-            await api.close()
+        """Close every connection. A second call does nothing."""
+        opened, self._opened = self._opened, None
+        self._kvs = {}
+        if opened is not None:
+            await opened.close()
 
     @property
-    def local(self) -> LocalApis:
-        """Who answers the calls of SQL and union APIs."""
-        return self._local
+    def apis(self) -> Apis:
+        """Who answers the calls; connects when it is first called."""
+        if self._opened is None:
+            if isinstance(self._where, str):
+                from millrace.serving.remote import RemoteApis
+
+                self._opened = RemoteApis(self._where, self._token, self._timeout_s)
+            else:
+                from millrace.serving.local import LocalApis
+
+                self._opened = LocalApis(self._where or Settings.from_env())
+        return self._opened
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -100,7 +93,3 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    def _catalog(self, ask: Callable[[Catalog], KvPlan]) -> KvPlan:
-        with Catalog.open(self._settings.catalog_url) as catalog:
-            return ask(catalog)

@@ -7,8 +7,10 @@ import asyncio
 from millrace.catalog import ApiRecord, Catalog
 from millrace.errors import NotFound
 from millrace.serving.call import Answer, Api, Call, Plan
+from millrace.serving.kv.api import KvApi, make
+from millrace.serving.kv.client import AsyncKv, CalledKv, LocalKv
 from millrace.serving.metrics import Metrics
-from millrace.serving.plans import kind_of
+from millrace.serving.plans import KvPlan, kind_of, kv_plan
 from millrace.serving.refusals import UnknownApi
 from millrace.serving.stores import Breakers
 from millrace.spec.diagnostics import did_you_mean
@@ -23,7 +25,21 @@ class LocalApis:
         self.metrics = Metrics()
         self.breakers = Breakers(self.metrics)
         self._apis: dict[str, Api] = {}
+        self._kvs: list[Api] = []
         self._lock = asyncio.Lock()
+
+    async def kv(self, name: str) -> AsyncKv:
+        """The KV API of that name, or the lookups of an asset. Raises NotFound that lists the APIs there are."""
+
+        def compiled() -> KvPlan:
+            with Catalog.open(self.settings.catalog_url) as catalog:
+                return kv_plan(catalog, name)
+
+        plan = await asyncio.to_thread(compiled)
+        api = make(plan, self)
+        await api.open()
+        self._kvs.append(api)
+        return LocalKv(api) if isinstance(api, KvApi) else CalledKv(api, plan)
 
     async def find(self, name: str, kind: str | None) -> Api:
         """The API of that name, and of that kind if one is asked for, open. Raises UnknownApi, or what `open` does."""
@@ -44,7 +60,8 @@ class LocalApis:
     async def close(self) -> None:
         """Close every API. A second call does nothing."""
         apis, self._apis = self._apis, {}
-        for api in apis.values():
+        kvs, self._kvs = self._kvs, []
+        for api in (*apis.values(), *kvs):
             await api.close()
 
     async def _opened(self, name: str) -> Api:

@@ -21,7 +21,7 @@ from typing import ClassVar
 from millrace.errors import MillraceError, NotFound, SpecError, TransientError
 
 
-class Refused(MillraceError):
+class Refused(MillraceError, ValueError):
     """The request can't be answered as it is; asking again changes nothing."""
 
     status: ClassVar[int] = 400

@@ -25,6 +25,7 @@ class Kv:
 
     @property
     def plan(self) -> KvPlan:
+        """See `AsyncKv.plan`."""
         return self._api.plan
 
     def get(self, *key: Any) -> Row | None:
@@ -35,6 +36,10 @@ class Kv:
         """See `AsyncKv.multi_get`."""
         return self._client.run(self._api.multi_get(keys))
 
+    def exists(self, *key: Any) -> bool:
+        """See `AsyncKv.exists`."""
+        return self._client.run(self._api.exists(*key))
+
     @property
     def version(self) -> str:
         """See `AsyncKv.version`."""
@@ -44,11 +49,11 @@ class Kv:
 class Client:
     """Opens APIs by name; see `AsyncClient`. Use as a context manager, or call `close`."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, where: Settings | str | None = None, *, token: str = "", timeout_s: float = 10.0) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="millrace-serving", daemon=True)
         self._thread.start()
-        self._client = AsyncClient(settings)
+        self._client = AsyncClient(where, token=token, timeout_s=timeout_s)
 
     def kv(self, name: str) -> Kv:
         """See `AsyncClient.kv`."""
@@ -56,7 +61,7 @@ class Client:
 
     def sql(self, name: str) -> Sql:
         """See `AsyncClient.sql`."""
-        return Sql(self.run(self._client.sql(name)), self._client.local, name, self)
+        return Sql(self.run(self._client.sql(name)), self._client.apis, name, self)
 
     def union(self, name: str) -> Union:
         """See `AsyncClient.union`."""

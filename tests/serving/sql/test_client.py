@@ -1,4 +1,4 @@
-"""SQL and union APIs through the library, in this process."""
+"""SQL and union APIs through the library, in this process and through a server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from millrace.serving.sql import avg, col, count, desc, sum_
 from millrace.serving.sql.faults import QueryError
 from millrace.spec.settings import Settings
 from tests.servers.clickhouse import ClickHouse
+from tests.serving.http.running import serving
 from tests.serving.sql.conftest import DEFINITION, people
 from tests.serving.sql.publishing import SqlPublisher, olap_workspace
 from tests.serving.sql.queries import COLUMNS
@@ -43,8 +44,18 @@ def settings(clickhouse: ClickHouse, tmp_path_factory: pytest.TempPathFactory) -
     database.drop()
 
 
-def test_a_query_is_built_and_asked(settings: Settings) -> None:
-    with connect(settings) as client:
+@pytest.fixture(scope="module", params=["in process", "through a server"])
+def where(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings | str]:
+    """What `connect` is given."""
+    if request.param == "in process":
+        yield settings
+        return
+    with serving(settings) as server:
+        yield server.url
+
+
+def test_a_query_is_built_and_asked(where: Settings | str) -> None:
+    with connect(where) as client:
         users = client.sql("users")
         young = users.where((col("age") < 3) & ~col("city").in_(["oslo"]) | (col("born") == date(1999, 12, 28)))
         groups = young.select("city", count().as_("n"), sum_("amount"), avg("age")).group_by("city")
@@ -56,8 +67,8 @@ def test_a_query_is_built_and_asked(settings: Settings) -> None:
         assert narrowed.rows() == []
 
 
-def test_pages_and_batches_have_all_rows(settings: Settings) -> None:
-    with connect(settings) as client:
+def test_pages_and_batches_have_all_rows(where: Settings | str) -> None:
+    with connect(where) as client:
         query = client.sql("users").select("id", "tags")
         pages = list(query.pages(30))
         assert [len(page.rows) for page in pages] == [30, 30, 30, 10]
@@ -68,19 +79,19 @@ def test_pages_and_batches_have_all_rows(settings: Settings) -> None:
             break
 
 
-def test_named_queries_and_unions_are_called_with_python_values(settings: Settings) -> None:
-    with connect(settings) as client:
+def test_named_queries_and_unions_are_called_with_python_values(where: Settings | str) -> None:
+    with connect(where) as client:
         found = client.sql("users").call("one", id=7)
         assert [row["id"] for row in found.rows] == [7]
         card = client.union("card")(id=7)
         assert card.parts["others"] == [{"id": 7}]
         assert card.parts["nothing"] == "?"
-        assert "no API 'nothing'" in card.missing["nothing"]
+        assert "'nothing'" in card.missing["nothing"]
 
 
-def test_the_same_for_asyncio(settings: Settings) -> None:
+def test_the_same_for_asyncio(where: Settings | str) -> None:
     async def main() -> list[int]:
-        async with connect_async(settings) as client:
+        async with connect_async(where) as client:
             users = await client.sql("users")
             found = [row["id"] async for page in users.select("id").pages(60) for row in page.rows]
             count_, card = await asyncio.gather(users.select(count()).rows(), (await client.union("card"))(id=1))

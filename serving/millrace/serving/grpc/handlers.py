@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
-import orjson
 
 from millrace.errors import MillraceError
 from millrace.serving.call import Answer, Call, Context, Operation
 from millrace.serving.formats import Format, encode_row
 from millrace.serving.formats.rows import protobuf_rows, row_writer, varint
 from millrace.serving.grpc.schema import PACKAGE, message
+from millrace.serving.http.union import union_json
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.refusals import Refused, status_of
 from millrace.serving.service import Service
@@ -155,7 +155,7 @@ async def _union_call(service: Service, data: bytes, context: Context) -> bytes:
     request = _parsed("UnionRequest", data)
     call = Call(Operation.UNION, _json(request.input, "input"), context)
     answer = await service.registry.call(request.api, "union", call)
-    text = orjson.dumps(answer.body, default=str)
+    text = union_json(answer.body)
     return b"\x0a" + varint(len(text)) + text
 
 

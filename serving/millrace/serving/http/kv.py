@@ -12,6 +12,7 @@ from millrace.serving.formats import encode_row, encode_rows, negotiate
 from millrace.serving.http.messages import Header, Request, Response
 from millrace.serving.http.problems import problem
 from millrace.serving.http.routes import Route
+from millrace.serving.kv.api import KvApi
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.refusals import Refused, UnknownApi
 from millrace.serving.registry import Served
@@ -34,6 +35,8 @@ async def _get(service: Service, request: Request) -> Response:
     name, *key = request.segments()[2:]
     if name.endswith(_SCAN) and not key:
         return await _scan(service, request, name.removesuffix(_SCAN))
+    if name and not key:
+        return _about(service, name)
     if not key or key == [""]:
         raise Refused("the address has no key", hint=f"write it like {PREFIX}{name}/42")
     served = service.registry.find(name, "kv")
@@ -63,6 +66,23 @@ async def _scan(service: Service, request: Request, name: str) -> Response:
     if rows.cursor is not None:
         headers += ((b"millrace-next", rows.cursor.encode()),)
     return Response(200, encode_rows(rows, wanted), wanted.content_type.encode(), headers)
+
+
+def _about(service: Service, name: str) -> Response:
+    """What an API's rows look like: its asset, its current version, its key and its columns."""
+    served = service.registry.find(name, "kv")
+    if not isinstance(served.api, KvApi):
+        raise UnknownApi(f"'{name}' has no description: it is looked up by interval", hint=f"ask {PREFIX}{name}/KEY")
+    form = served.api.form
+    body = {
+        "api": name,
+        "asset": served.plan.asset,
+        "description": served.plan.profile.description,
+        "version": form.version,
+        "key": list(form.key_columns),
+        "columns": [{"name": f.name, "type": str(f.column.type), "number": f.number} for f in form.fields],
+    }
+    return Response(200, orjson.dumps(body))
 
 
 async def _post(service: Service, request: Request) -> Response:

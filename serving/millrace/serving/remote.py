@@ -1,0 +1,249 @@
+"""The client's APIs through a server, over HTTP: rows travel as Arrow, so that every type arrives as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from millrace.errors import ConfigError, MillraceError, NotAvailable, NotFound, TransientError
+from millrace.serving.call import Answer, Call, Operation, Stream, Table
+from millrace.serving.kv.client import AsyncKv, Row
+from millrace.serving.plans import KvPlan
+from millrace.serving.refusals import DeadlineExceeded, Forbidden, Limited, Refused, TooLarge, Unauthenticated
+from millrace.serving.union.api import UnionAnswer
+
+if TYPE_CHECKING:
+    import httpx
+
+_ARROW = {"accept": "application/vnd.apache.arrow.stream"}
+_ERRORS = {401: Unauthenticated, 403: Forbidden, 413: TooLarge, 429: Limited}
+_TRIES = 2  # a pooled connection may have been closed by the server just now
+
+
+class RemoteApis:
+    """The APIs of one server. Its connections are pooled, and made anew when the server restarts."""
+
+    def __init__(self, url: str, token: str, timeout_s: float) -> None:
+        import httpx
+
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"'{url}' is no address of a server", hint="write it like http://serving:8080")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_s, limits=limits)
+
+    async def kv(self, name: str) -> AsyncKv:
+        about = (await self.request("GET", f"/v1/kv/{quote(name, safe='')}")).json()
+        return RemoteKv(self, name, str(about["version"]))
+
+    async def find(self, name: str, kind: str | None) -> None:
+        """A server is asked when there is something to ask."""
+
+    async def call(self, api: str, kind: str | None, call: Call) -> Answer:
+        """Call a SQL or union API. Raises the error that the server's problem stands for."""
+        path = f"/v1/{kind}/{quote(api, safe='')}"
+        match call.operation:
+            case Operation.QUERY:
+                answer = await self.request("POST", path, content=_json(call.arguments), headers=_ARROW)
+                return Answer(_table(answer), _version(answer))
+            case Operation.STREAM:
+                return await self._stream(f"{path}:stream", call.arguments)
+            case _:
+                answer = await self.request("POST", path, content=_json(call.arguments))
+                found = answer.json()
+                return Answer(UnionAnswer(found["parts"], found["missing"], found["versions"]))
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def request(self, method: str, path: str, *, missing: bool = False, **options: Any) -> httpx.Response:
+        """One request. Raises the error that the server's problem stands for; a missing row is none if `missing`."""
+        import httpx
+
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                answer = await self._http.request(method, path, **options)
+            except httpx.TimeoutException as error:
+                raise DeadlineExceeded(f"{method} {path}: the server did not answer in time") from error
+            except httpx.TransportError as error:
+                if not tries_left:
+                    raise TransientError(f"{method} {path}: the server can't be reached: {error}") from error
+                continue
+            if answer.is_success or (missing and answer.status_code == 404 and _slug(answer) in ("", "not-found")):
+                return answer
+            raise _error(answer)
+        raise AssertionError("the last try returns or raises")
+
+    async def _stream(self, path: str, arguments: Any) -> Answer:
+        """All rows, read as they come: by a thread that decodes, fed piece by piece."""
+        import pyarrow as pa
+
+        from millrace.connectors.wire.arrow_types import columns_of
+
+        request = self._http.build_request("POST", path, content=_json(arguments), headers=_ARROW)
+        answer = await self._http.send(request, stream=True)
+        if not answer.is_success:
+            content = await answer.aread()
+            await answer.aclose()
+            raise _error(answer, content)
+        pipe = _Pipe(answer, asyncio.get_running_loop())
+        try:
+            reader = await asyncio.to_thread(pa.ipc.open_stream, pa.PythonFile(pipe, mode="r"))
+        except BaseException:
+            await answer.aclose()
+            raise
+        return Answer(Stream(columns_of(reader.schema), _batches(reader, answer)), _version(answer))
+
+
+class _Pipe(io.RawIOBase):
+    """An answer's bytes as a file, for a reader in another thread than the loop that receives them."""
+
+    def __init__(self, answer: httpx.Response, loop: asyncio.AbstractEventLoop) -> None:
+        self._pieces = answer.aiter_bytes()
+        self._loop = loop
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        parts, wanted = [self._rest], size - len(self._rest)
+        while wanted > 0 or size < 0:
+            piece = asyncio.run_coroutine_threadsafe(_next(self._pieces), self._loop).result()
+            if not piece:
+                break
+            parts.append(piece)
+            wanted -= len(piece)
+        whole = b"".join(parts)
+        given, self._rest = (whole, b"") if size < 0 else (whole[:size], whole[size:])
+        return given
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes:
+    return await anext(pieces, b"")
+
+
+async def _batches(reader: Any, answer: httpx.Response) -> AsyncIterator[Any]:
+    """Batch after batch; closing it early hangs up, which ends the store's work."""
+
+    def following() -> Any:
+        return next(iter(reader), None)
+
+    try:
+        while (batch := await asyncio.to_thread(following)) is not None:
+            yield batch
+    finally:
+        await answer.aclose()
+
+
+class RemoteKv(AsyncKv):
+    """A KV API of a server."""
+
+    def __init__(self, remote: RemoteApis, name: str, version: str) -> None:
+        self._remote, self._name, self._version = remote, quote(name, safe=""), version
+
+    async def get(self, *key: Any) -> Row | None:
+        answer = await self._remote.request("GET", self._path(key), headers=_ARROW, missing=True)
+        self._note(answer)
+        return None if answer.status_code == 404 else _rows(answer.content)[0][0]
+
+    async def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
+        body = {"keys": [[*map(_text, key)] if isinstance(key, list | tuple) else _text(key) for key in keys]}
+        answer = await self._remote.request("POST", f"/v1/kv/{self._name}:mget", json=body, headers=_ARROW)
+        self._note(answer)
+        rows, missing = _rows(answer.content)
+        there = iter(rows)
+        return [None if place in missing else next(there) for place in range(len(keys))]
+
+    async def exists(self, *key: Any) -> bool:
+        answer = await self._remote.request("HEAD", self._path(key), missing=True)
+        self._note(answer)
+        return answer.status_code != 404
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    @property
+    def plan(self) -> KvPlan:
+        raise NotAvailable(
+            "a server does not tell where its rows are", hint="connect() without an address has the plan"
+        )
+
+    def _path(self, key: Sequence[Any]) -> str:
+        return f"/v1/kv/{self._name}/" + "/".join(quote(_text(part), safe="") for part in key)
+
+    def _note(self, answer: httpx.Response) -> None:
+        self._version = _version(answer) or self._version
+
+
+def _table(answer: httpx.Response) -> Table:
+    """A query's answer, which came as Arrow."""
+    import pyarrow as pa
+
+    from millrace.connectors.wire.arrow_types import columns_of
+
+    found = pa.ipc.open_stream(answer.content).read_all()
+    rows = [tuple(row.values()) for row in found.to_pylist(maps_as_pydicts="strict")]
+    columns = columns_of(found.schema)
+    names, types = [column.name for column in columns], [column.type for column in columns]
+    return Table(names, rows, answer.headers.get("millrace-next"), types)
+
+
+def _version(answer: httpx.Response) -> str:
+    etag: str = answer.headers.get("etag", "")
+    return etag[3:-1] if etag.startswith('W/"') else ""
+
+
+def _json(arguments: Any) -> bytes:
+    """A call's arguments; dates and decimals as the text that the server parses back."""
+    return json.dumps(arguments, default=str).encode()
+
+
+def _rows(content: bytes) -> tuple[list[Row], set[int]]:
+    """The rows of an Arrow answer, and the places of the keys that have none."""
+    import pyarrow as pa
+
+    found = pa.ipc.open_stream(content).read_all()
+    about = found.schema.metadata or {}
+    return [*found.to_pylist(maps_as_pydicts="strict")], set(json.loads(about.get(b"missing", b"[]")))
+
+
+def _text(value: Any) -> str:
+    """A key's part as the text that the server parses back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _slug(answer: httpx.Response) -> str:
+    return str(_problem(answer.content).get("type", "")).rpartition(":")[2]
+
+
+def _problem(content: bytes) -> Mapping[str, Any]:
+    import orjson
+
+    try:
+        found = orjson.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _error(answer: httpx.Response, content: bytes | None = None) -> MillraceError:
+    """The error that a problem stands for."""
+    problem = _problem(answer.content if content is None else content)
+    status = answer.status_code
+    message = str(problem.get("detail") or f"the server answered {status}")
+    hint = str(problem.get("hint") or "")
+    if status == 404:
+        return NotFound(message, hint=hint)
+    if status == 504:
+        return DeadlineExceeded(message, hint=hint)
+    if status >= 500:
+        return TransientError(message, hint=hint)
+    return _ERRORS.get(status, Refused)(message, hint=hint)
