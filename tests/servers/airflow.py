@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -24,6 +25,8 @@ from tests.servers.process import ServerProcess, wait_until
 PASSWORD = "test"
 ENDED = frozenset({"success", "failed"})
 _RUN_TIMEOUT_S = 420.0
+_AWAY_S = 120.0
+_AWAY = (500, 502, 503, 504)
 
 
 class Airflow(ServerProcess):
@@ -76,10 +79,23 @@ class Airflow(ServerProcess):
         (self.specs / name).write_text(content)
 
     def call(self, path: str, data: Any = None, method: str | None = None) -> Any:
-        """Ask Airflow's API, `path` below /api/v2. A refusal is an HTTPError."""
-        if not self._token:
-            self._token = self._ask("/auth/token", {"username": USER, "password": PASSWORD})["access_token"]
-        return self._ask(f"/api/v2{path}", data, method)
+        """Ask Airflow's API, `path` below /api/v2. A refusal is an HTTPError.
+
+        Asked again while the API server says that its database is locked, or is being started anew.
+        """
+        deadline = time.monotonic() + _AWAY_S
+        while True:
+            try:
+                if not self._token:
+                    self._token = self._ask("/auth/token", {"username": USER, "password": PASSWORD})["access_token"]
+                return self._ask(f"/api/v2{path}", data, method)
+            except urllib.error.HTTPError as error:
+                if error.code not in _AWAY or time.monotonic() > deadline:
+                    raise
+            except OSError:
+                if not self.running or time.monotonic() > deadline:
+                    raise
+            time.sleep(1)
 
     def trigger(self, dag: str, **parameters: Any) -> str:
         """Begin a manual run; its id."""

@@ -56,7 +56,10 @@ def sections(airflow: LocalAirflow, secret: str) -> dict[str, dict[str, object]]
             "fernet_key": base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()).decode(),
             "dagbag_import_error_traceback_depth": 1,
         },
-        "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}", "load_default_connections": False},
+        "database": {
+            "sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}?timeout=60",
+            "load_default_connections": False,
+        },
         "api": {
             "host": "127.0.0.1",
             "port": airflow.port,

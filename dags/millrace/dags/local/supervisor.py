@@ -3,7 +3,8 @@
     python -m millrace.dags.local.supervisor HOME FOLDER PORT
 
 HOME holds `airflow.cfg`; FOLDER is where the servers run, so that relative paths in specs mean what they mean to the
-commands; PORT is the API server's. When one server ends the others are ended too. SIGTERM ends all of them.
+commands; PORT is the API server's. A server that ends (on SQLite one may, by a locked database) is started again, a few
+times; then all are ended. SIGTERM ends all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from millrace.dags import launch
 #: Tasks report to the API server, so there is no scheduler to start them before it answers.
 FIRST = (("api-server",), ("dag-processor",))
 THEN = ("scheduler", "--skip-serve-logs")
+_MOST_STARTS = 6
 _STOP_TIMEOUT_S = 25.0
 _POLL_S = 0.2
 
@@ -43,10 +45,11 @@ class Supervisor:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
+        self._starts: dict[tuple[str, ...], int] = {}
         self._stopped = threading.Event()
 
     def run(self) -> int:
-        """Run until a signal comes or a server ends; the code to exit with."""
+        """Run until a signal comes or a server keeps ending; the code to exit with."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         migrated = self._start("db", "migrate")
@@ -54,13 +57,7 @@ class Supervisor:
         if code or self._stopped.is_set():
             return code
         try:
-            for command in FIRST:
-                self._servers[command[0]] = self._start(*command)
-            while not self._stopped.is_set() and not answers(self._port) and not self._has_ended():
-                time.sleep(_POLL_S)
-            if not self._stopped.is_set():
-                self._servers[THEN[0]] = self._start(*THEN)
-            return self._watch()
+            return 0 if self._watch(FIRST, lambda: answers(self._port)) and self._watch((*FIRST, THEN)) else 1
         finally:
             self._end()
 
@@ -84,19 +81,21 @@ class Supervisor:
             time.sleep(_POLL_S)
         return process.returncode
 
-    def _watch(self) -> int:
-        while not self._stopped.is_set():
-            if self._has_ended():
-                return 1
+    def _watch(self, commands: Sequence[tuple[str, ...]], until: Callable[[], bool] = lambda: False) -> bool:
+        """Keep these servers running until it is time or a signal has come; False when one keeps ending."""
+        while not self._stopped.is_set() and not until():
+            for command in commands:
+                server = self._servers.get(command[0])
+                if server is not None and server.poll() is None:
+                    continue
+                if server is not None:
+                    print(f"airflow {command[0]} has ended with code {server.returncode}", flush=True)
+                self._starts[command] = self._starts.get(command, 0) + 1
+                if self._starts[command] > _MOST_STARTS:
+                    return False
+                self._servers[command[0]] = self._start(*command)
             time.sleep(_POLL_S)
-        return 0
-
-    def _has_ended(self) -> bool:
-        for name, server in self._servers.items():
-            if server.poll() is not None:
-                print(f"airflow {name} has ended with code {server.returncode}", flush=True)
-                return True
-        return False
+        return True
 
     def _end(self) -> None:
         """Ask every server to end, then kill what is left of each one's group."""
