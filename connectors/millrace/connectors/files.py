@@ -65,6 +65,11 @@ def list_files(
     return tuple(found[path] for path in sorted(found))
 
 
+def local_patterns(path: str) -> list[str]:
+    """The patterns without `{a,b}` that a local path stands for."""
+    return _braces(plain_path(path))
+
+
 def local_file(path: str) -> FileInfo:
     """What a local file is now. Raises OSError when it isn't there."""
     status = os.stat(path)
@@ -101,6 +106,18 @@ class HadoopReader:
         place = _HadoopPath(path, self._spark)
         data: bytes = place.call("reading", partial(self._read, place, start, size))
         return data
+
+    def below(self, pattern: str, wanted: Callable[[str], bool]) -> Iterator[FileInfo]:
+        """The files below a folder, file or glob; folders and files whose names aren't wanted are left out."""
+        place = _HadoopPath(pattern, self._spark)
+        statuses = list(place.call("listing", lambda: place.fs().globStatus(place.path)) or ())
+        while statuses:
+            status = statuses.pop()
+            if status.isFile():
+                yield place.info(status)
+                continue
+            inside = place.call("listing", partial(_inside, place, status))
+            statuses += [one for one in inside if wanted(one.getPath().getName())]
 
     def _read(self, place: _HadoopPath, start: int, size: int) -> bytes:
         stream = place.fs().open(place.path)

@@ -75,8 +75,8 @@ def test_every_option_is_described_and_has_an_example() -> None:
 def test_the_connector_says_what_it_can() -> None:
     role = connector.target
     assert role is not None
-    assert role.modes == {Mode.REPLACE}
-    assert role.layouts == ("protobuf", "json", "msgpack", "hash")
+    assert role.modes == {Mode.REPLACE, Mode.MERGE}
+    assert role.layouts == ("protobuf", "json", "msgpack", "hash", "sorted_set", "list", "set")
     assert role.lookups == {"get", "multi_get"}
     assert connector.source is None
 

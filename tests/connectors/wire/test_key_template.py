@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from millrace.connectors.wire.key_template import KeyTemplate, render_template
+from millrace.connectors.wire.text import text_of
 from millrace.spec.types import parse_type
 from tests.connectors.wire.cases import TEXT, Table, cells_of, record_batch, tables
 
@@ -41,6 +42,7 @@ def test_a_readers_key_is_byte_for_byte_the_loaders(table: Table, data: st.DataO
             assert "the key can't be made from a null" in keys.refused[place]
         else:
             assert key == template.fill(types, parts) == template.fill(types, list(parts.values()))
+            assert template.parts(key) == {name: text_of(types[name], value) for name, value in parts.items()}
             assert place not in keys.refused
 
 

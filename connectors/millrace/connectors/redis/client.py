@@ -87,17 +87,17 @@ class Client:
             raise store_error(str(reply), "a lookup", self.endpoint)
         return reply
 
-    async def fetch_all(self, name: bytes, keys: Sequence[bytes]) -> list[Any]:
-        """The replies to the same command about many keys, in their order."""
+    async def fetch_all(self, name: bytes, keys: Sequence[bytes], more: Sequence[bytes] = ()) -> list[Any]:
+        """The replies to the same command about many keys, in their order; `more` follows each key."""
         if self._only is not None:
-            return await self._fetch_all_from_one(self._only, name, keys)
+            return await self._fetch_all_from_one(self._only, name, keys, more)
         groups: dict[Address, list[int]] = {}
         for position, key in enumerate(keys):
             groups.setdefault(self._address(key), []).append(position)
         found: list[Any] = [None] * len(keys)
 
         async def ask(address: Address, positions: list[int]) -> None:
-            payload = b"".join(command(name, keys[position]) for position in positions)
+            payload = b"".join(command(name, keys[position], *more) for position in positions)
             try:
                 replies = await self._pipe(address).ask_all(payload, len(positions))
             except TransientError:
@@ -106,7 +106,8 @@ class Client:
             for position, reply in zip(positions, replies, strict=True):
                 key = keys[position]
                 redirected = isinstance(reply, hiredis.ReplyError)
-                found[position] = await self._fetch_in_cluster(key, command(name, key)) if redirected else reply
+                again = self._fetch_in_cluster(key, command(name, key, *more)) if redirected else None
+                found[position] = reply if again is None else await again
 
         await asyncio.gather(*(ask(address, positions) for address, positions in groups.items()))
         return found
@@ -135,12 +136,14 @@ class Client:
     def unlisten(self, channel: str) -> None:
         self._channels.pop(channel, None)
 
-    async def _fetch_all_from_one(self, pipe: Pipe, name: bytes, keys: Sequence[bytes]) -> list[Any]:
+    async def _fetch_all_from_one(
+        self, pipe: Pipe, name: bytes, keys: Sequence[bytes], more: Sequence[bytes]
+    ) -> list[Any]:
         if name == b"GET":
             chunks = [keys[start : start + _MGET_KEYS] for start in range(0, len(keys), _MGET_KEYS)]
             replies = await pipe.ask_all(b"".join(command(b"MGET", *chunk) for chunk in chunks), len(chunks))
             return [value for reply in replies for value in self._check(reply)]
-        replies = await pipe.ask_all(b"".join(command(name, key) for key in keys), len(keys))
+        replies = await pipe.ask_all(b"".join(command(name, key, *more) for key in keys), len(keys))
         return [self._check(reply) for reply in replies]
 
     def _check(self, reply: Any) -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from millrace.connectors.base import DirtyRow
+from millrace.connectors.redis.collections import COMMANDS, encode_members
 from millrace.connectors.redis.layout import Manifest
 from millrace.connectors.redis.options import ValueLayout
 from millrace.connectors.redis.slots import slots_of
@@ -24,6 +26,7 @@ from millrace.connectors.wire.rows import offsets_of
 if TYPE_CHECKING:
     from millrace.connectors.redis.slots import Slots
 
+_pc: Any = pyarrow.compute  # whose stubs know only some of the functions
 MAX_VALUE_BYTES = 512 << 20  # Redis takes no longer string
 
 _ENCODERS = {
@@ -96,25 +99,59 @@ def encode_rows(
     A key that is null in part, a value that the encoding can't hold, or one of more than `max_value` bytes.
     """
     keys, refused = encode_keys(manifest, batch)
-    if manifest.value is ValueLayout.HASH:
-        texts = text.encode(batch, manifest.fields)
-        values, bad = list(texts.columns), texts.refused
-    else:
-        encoded = _ENCODERS[manifest.value](batch, manifest.fields)
-        values, bad = [compress(encoded.values, manifest.compression)], encoded.refused
+    values, bad, counts = _encode_values(manifest, batch)
     reasons = {**_too_long(values, max_value), **bad, **refused}
     index = np.arange(batch.num_rows)
     if reasons:
         index = np.delete(index, list(reasons))
         kept = pa.array(index, pa.int64())
-        keys, values = keys.take(kept), [column.take(kept) for column in values]
-    if manifest.value is ValueLayout.HASH:
-        names = [field.name for field in manifest.fields]
-        commands = resp.hset_commands(keys, names, values, manifest.ttl_ms, clear=True)
-    else:
-        commands = resp.set_commands(keys, values[0], manifest.ttl_ms)
+        keys, values, counts = keys.take(kept), [column.take(kept) for column in values], counts[index]
+    commands = _commands(manifest, keys, values, counts)
     rows = Rows(manifest, batch, index, keys, commands.rows, commands.replies_per_row)
     return rows, [dirty_row(batch, row, reasons[row], manifest.key.columns) for row in sorted(reasons)]
+
+
+def encode_deletes(manifest: Manifest, batch: pa.RecordBatch) -> tuple[Rows, list[DirtyRow]]:
+    """The commands that take the rows' keys away, and the rows without a key."""
+    keys, refused = encode_keys(manifest, batch)
+    index = np.delete(np.arange(batch.num_rows), list(refused))
+    keys = keys.take(pa.array(index, pa.int64()))
+    commands = resp.commands([b"UNLINK", keys])
+    rows = Rows(manifest, batch, index, keys, commands.rows, commands.replies_per_row)
+    return rows, [dirty_row(batch, row, refused[row], manifest.key.columns) for row in sorted(refused)]
+
+
+def split_deletes(batch: pa.RecordBatch, column: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The rows that stay, and those whose keys go away, both without the column that tells. Null: stays."""
+    goes: Any = _pc.fill_null(batch.column(column), False)
+    rest = batch.drop_columns([column])
+    return rest.filter(_pc.invert(goes)), rest.filter(goes)
+
+
+def _encode_values(
+    manifest: Manifest, batch: pa.RecordBatch
+) -> tuple[list[pa.LargeBinaryArray], Mapping[int, str], Indices]:
+    """What is stored of each row, the rows that can't be, and for collections the number of arguments."""
+    no_counts = np.zeros(batch.num_rows, np.int64)
+    if manifest.value.collection:
+        members = encode_members(manifest, batch)
+        return [members.arguments], members.refused, members.counts
+    if manifest.value is ValueLayout.HASH:
+        texts = text.encode(batch, manifest.fields)
+        return list(texts.columns), texts.refused, no_counts
+    encoded = _ENCODERS[manifest.value](batch, manifest.fields)
+    return [compress(encoded.values, manifest.compression)], encoded.refused, no_counts
+
+
+def _commands(
+    manifest: Manifest, keys: pa.LargeBinaryArray, values: Sequence[pa.LargeBinaryArray], counts: Indices
+) -> resp.Commands:
+    if manifest.value.collection:
+        return resp.fill_commands(COMMANDS[manifest.value], keys, values[0], counts, manifest.ttl_ms)
+    if manifest.value is ValueLayout.HASH:
+        names = [field.name for field in manifest.fields]
+        return resp.hset_commands(keys, names, values, manifest.ttl_ms, clear=True)
+    return resp.set_commands(keys, values[0], manifest.ttl_ms)
 
 
 def _too_long(columns: Iterable[pa.LargeBinaryArray], limit: int) -> dict[int, str]:

@@ -1,13 +1,15 @@
 """The byte contract between who loads a version and who reads it. Pure.
 
-    {asset}:{version}:{key}   a row: its value as `value` and `compression` of the manifest say
+    {asset}:{rows}:{key}      a row: its value as `value` and `compression` of the manifest say; `rows` is the version's
+                              id, or that of the version whose rows a merge goes on changing
     {asset}:current           the pointer: the manifest of the version that readers see, as JSON
     {asset}:versions          a hash: version id → its manifest, for every version that may have rows here
     channel {asset}:current   gets the version's id whenever the pointer has moved
 
 The manifest holds all that a reader needs to find and decode rows, so a reader needs only the pointer. It is one JSON
-object: `format` (this page: 1), `asset`, `version`, `key` (the template), `value`, `compression`, `ttl_ms`, `fields`
-(name, type, Protobuf number), and in the pointer `published_at` and `previous`, the version that it replaced.
+object: `format` (this page: 1), `asset`, `version`, `rows`, `key` (the template), `value`, `compression`, `ttl_ms`,
+`fields` (name, type, Protobuf number), for collections `members` and `scores`, the columns that they hold, and in the
+pointer `published_at` and `previous`, the version that it replaced.
 """
 
 from __future__ import annotations
@@ -49,6 +51,9 @@ class Manifest:
     compression: Compression
     ttl_ms: int | None
     fields: tuple[Field, ...]
+    rows: str
+    members: str | None = None
+    scores: str | None = None
     published_at: datetime | None = None
     previous: str | None = None
 
@@ -56,12 +61,21 @@ class Manifest:
     def of(cls, version: Version, options: RedisOptions) -> Manifest:
         ttl_ms = None if options.ttl is None else round(options.ttl.total_seconds() * 1000)
         return cls(
-            version.asset, version.id, options.template, options.value, options.compression, ttl_ms, version.fields
+            asset=version.asset,
+            version=version.id,
+            key=options.template,
+            value=options.value,
+            compression=options.compression,
+            ttl_ms=ttl_ms,
+            fields=version.fields,
+            rows=version.rows_id,
+            members=options.members,
+            scores=options.scores,
         )
 
     @cached_property
     def prefix(self) -> str:
-        return f"{self.asset}:{self.version}:"
+        return f"{self.asset}:{self.rows}:"
 
     @cached_property
     def whole_key(self) -> KeyTemplate:
@@ -77,6 +91,12 @@ class Manifest:
     def columns(self) -> tuple[Column, ...]:
         return tuple(field.column for field in self.fields)
 
+    def reads_as(self, other: Manifest) -> bool:
+        """Whether rows that `other` describes are read in the same way: what columns there are may differ."""
+        return (self.key, self.value, self.compression, self.members, self.scores) == (
+            other.key, other.value, other.compression, other.members, other.scores
+        )  # fmt: skip
+
     def published(self, at: datetime, previous: str | None) -> Manifest:
         return replace(self, published_at=at, previous=previous)
 
@@ -86,12 +106,15 @@ class Manifest:
             "format": FORMAT,
             "asset": self.asset,
             "version": self.version,
+            "rows": self.rows,
             "key": self.key.text,
             "value": str(self.value),
             "compression": str(self.compression),
             "ttl_ms": self.ttl_ms,
             "fields": fields,
         }
+        if self.members is not None:
+            found |= {"members": self.members, "scores": self.scores}
         if self.published_at is not None:
             found |= {"published_at": self.published_at.isoformat(), "previous": self.previous}
         return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
@@ -118,6 +141,9 @@ def parse_manifest(raw: bytes, where: str) -> Manifest:
             compression=Compression(found["compression"]),
             ttl_ms=found["ttl_ms"],
             fields=tuple(Field(Column(f["name"], parse_type(f["type"])), f["number"]) for f in found["fields"]),
+            rows=found.get("rows", found["version"]),
+            members=found.get("members"),
+            scores=found.get("scores"),
             published_at=None if published_at is None else datetime.fromisoformat(published_at),
             previous=found.get("previous"),
         )

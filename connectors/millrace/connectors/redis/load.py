@@ -12,8 +12,15 @@ from millrace.connectors.base import BatchTask, Loader, Target, Version
 from millrace.connectors.redis.endpoint import Address, Endpoint, endpoint_of
 from millrace.connectors.redis.layout import Manifest, parse_manifest, pointer_key, versions_key
 from millrace.connectors.redis.link import Store
+from millrace.connectors.redis.members import comparable
 from millrace.connectors.redis.options import RedisOptions
-from millrace.connectors.redis.values import get_command, is_missing, key_maker, value_decoder
+from millrace.connectors.redis.values import (
+    get_arguments,
+    get_command,
+    is_missing,
+    key_maker,
+    value_decoder,
+)
 from millrace.errors import TargetError, TransientError
 from millrace.spec.connection import Connection
 from millrace.spec.connector import Options
@@ -50,6 +57,15 @@ class RedisTarget(Target):
             self.redis.template.check({column.name: column.type for column in columns})
         except ValueError as error:
             raise TargetError(f"target {self.connection}: {error}", hint="change the target's `key`") from error
+        if self.redis.members is not None:
+            from millrace.connectors.redis.collections import column_problem
+
+            names = (self.redis.template.columns, self.redis.members, self.redis.scores)
+            if problem := column_problem(*names, columns):
+                raise TargetError(
+                    f"target {self.connection}: `value: {self.redis.value}`: {problem}",
+                    hint="let the transform end with one row a key: the key's columns, and its arrays",
+                )
         doing = "looking for the store"
         for _, reply in self._store.everywhere(doing, "PING"):
             if reply != b"PONG":
@@ -59,15 +75,18 @@ class RedisTarget(Target):
         """Announce the version. What an earlier attempt at it has left is searched for and removed: see `sweep`."""
         doing = f"preparing version {version.id} of {version.asset}"
         self._refuse_current(version, doing, "load it as a new version")
-        if self._stored_manifest(version, doing) is not None:
+        manifest = Manifest.of(version, self.redis)
+        if not version.own_rows:
+            self._check_line(manifest, doing)
+        elif self._stored_manifest(version, doing) is not None:
             self.sweep(version)
-        manifest = Manifest.of(version, self.redis).to_json()
-        self._store.call(doing, versions_key(version.asset), "HSET", versions_key(version.asset), version.id, manifest)
+        key = versions_key(version.asset)
+        self._store.call(doing, key, "HSET", key, version.id, manifest.to_json())
 
     def loader(self, version: Version) -> Loader:
         from millrace.connectors.redis.loader import RedisLoader
 
-        return RedisLoader(self._endpoint, Manifest.of(version, self.redis))
+        return RedisLoader(self._endpoint, Manifest.of(version, self.redis), version.deletes)
 
     def probe(self, version: Version) -> BatchTask:
         from millrace.connectors.redis.tasks import KeyTask
@@ -80,14 +99,15 @@ class RedisTarget(Target):
 
         manifest = Manifest.of(version, self.redis)
         key_of, decode = key_maker(manifest), value_decoder(manifest)
+        name, more = get_command(manifest), get_arguments(manifest)
         doing = f"reading back version {version.id} of {version.asset}"
         found = []
         for row in python_rows(sample):
             key = key_of({name: row[name] for name in manifest.key.columns})
-            raw = self._store.call(doing, key, get_command(manifest), key)
-            got = None if is_missing(raw) else decode(raw)
+            raw = self._store.call(doing, key, name, key, *more)
+            got = None if is_missing(raw) else decode((key, raw) if manifest.value.collection else raw)
             expected = {field.name: row[field.name] for field in manifest.fields}
-            if not _same(got, expected):
+            if got is None or not _same(comparable(manifest, got), comparable(manifest, expected)):
                 found.append(f"{_text(key)}: got {_shown(got)}, expected {_shown(expected)}")
         return found
 
@@ -141,6 +161,11 @@ class RedisTarget(Target):
             self.sweep(version)
         self._store.call(doing, versions_key(version.asset), "HDEL", versions_key(version.asset), version.id)
 
+    def forget(self, version: Version) -> None:
+        doing = f"forgetting version {version.id} of {version.asset}"
+        self._refuse_current(version, doing, "publish another one first")
+        self._store.call(doing, versions_key(version.asset), "HDEL", versions_key(version.asset), version.id)
+
     def sweep(self, version: Version) -> int:
         """Remove every key of a version when the rows that say which are gone; the number of keys removed.
 
@@ -149,7 +174,7 @@ class RedisTarget(Target):
         """
         doing = f"sweeping version {version.id} of {version.asset}"
         self._refuse_current(version, doing, "publish another one first")
-        pattern = _escaped(f"{version.asset}:{version.id}:") + "*"
+        pattern = _escaped(f"{version.asset}:{version.rows_id}:") + "*"
         removed = 0
         for address in self._store.addresses(doing):
             for keys in self._scan(doing, address, pattern):
@@ -184,6 +209,22 @@ class RedisTarget(Target):
         key = versions_key(version.asset)
         raw = self._store.call(doing, key, "HGET", key, version.id)
         return None if raw is None else parse_manifest(raw, f"field {version.id} of {self._where(key)}")
+
+    def _check_line(self, manifest: Manifest, doing: str) -> None:
+        """The rows that a merge goes on changing are there, and written as this version writes them."""
+        key = versions_key(manifest.asset)
+        stored = self._store.call(doing, key, "HGETALL", key)
+        line = [found for raw in stored[1::2] if (found := parse_manifest(raw, self._where(key))).rows == manifest.rows]
+        if not line:
+            raise TargetError(
+                f"{doing}: {self._endpoint} holds nothing of the rows that it changes",
+                hint="the store was flushed, or restarted without its data: load everything anew, with --full-refresh",
+            )
+        if not all(manifest.reads_as(other) for other in line):
+            raise TargetError(
+                f"{doing}: its rows would be written in another way than those that are there",
+                hint="set key, value and compression back, or load everything anew, with --full-refresh",
+            )
 
     def _refuse_current(self, version: Version, doing: str, hint: str) -> None:
         if self.current(version.asset) == version.id:

@@ -12,7 +12,7 @@ import hiredis
 import numpy as np
 
 from millrace.connectors.base import DirtyRow, Loaded
-from millrace.connectors.redis.columns import Indices, Rows, encode_rows, pieces
+from millrace.connectors.redis.columns import Indices, Rows, encode_deletes, encode_rows, pieces, split_deletes
 from millrace.connectors.redis.endpoint import Address, Endpoint, store_error
 from millrace.connectors.redis.layout import Manifest
 from millrace.connectors.redis.link import Store
@@ -92,13 +92,16 @@ class _Sent:
 class RedisLoader:
     """Writes the rows of one version; see `millrace.connectors.base.Loader`. Keys are overwritten, never added to.
 
+    `deletes` names a boolean column that tells the rows whose keys go away instead.
+
     Up to some 20 MB are under way at a time; `load` returns while replies to it are still out, and reports what has
     been confirmed up to then. A connection that breaks raises TransientError: rows under way may or may not be written.
     """
 
-    def __init__(self, endpoint: Endpoint, manifest: Manifest) -> None:
+    def __init__(self, endpoint: Endpoint, manifest: Manifest, deletes: str | None = None) -> None:
         self._endpoint = endpoint
         self._manifest = manifest
+        self._deletes = deletes
         self._doing = f"loading version {manifest.version} of {manifest.asset}"
         self._fleet: Fleet | None = None
         self._sent: dict[Address, deque[_Sent]] = {}
@@ -111,10 +114,10 @@ class RedisLoader:
 
     def load(self, batch: pa.RecordBatch) -> Loaded:
         for piece in pieces(batch, PIECE_BYTES):
-            rows, dirty = encode_rows(self._manifest, piece)
-            self._dirty += dirty
-            self._send(rows, moves=0)
-            self._settle()
+            for rows, dirty in self._encode(piece):
+                self._dirty += dirty
+                self._send(rows, moves=0)
+                self._settle()
         return self._report()
 
     def finish(self) -> Loaded:
@@ -133,6 +136,16 @@ class RedisLoader:
     def _opened(self) -> Fleet:
         assert self._fleet is not None, "open() comes first"
         return self._fleet
+
+    def _encode(self, piece: pa.RecordBatch) -> Iterator[tuple[Rows, list[DirtyRow]]]:
+        if self._deletes is None:
+            yield encode_rows(self._manifest, piece)
+            return
+        stays, goes = split_deletes(piece, self._deletes)
+        if goes.num_rows:
+            yield encode_deletes(self._manifest, goes)
+        if stays.num_rows:
+            yield encode_rows(self._manifest, stays)
 
     def _send(self, rows: Rows, moves: int) -> None:
         fleet = self._opened()

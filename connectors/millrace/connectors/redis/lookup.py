@@ -21,6 +21,7 @@ from millrace.connectors.redis.values import (
     Key,
     Row,
     encoding,
+    get_arguments,
     get_command,
     is_missing,
     key_maker,
@@ -44,6 +45,8 @@ class _Current(Form):
 
     manifest: Manifest
     get: bytes
+    more: tuple[bytes, ...]
+    keyed: bool  # whether a row is decoded with its key
     open: Callable[[bytes], bytes] | None
 
     @classmethod
@@ -58,6 +61,8 @@ class _Current(Form):
             decode=opened_decoder(manifest),
             manifest=manifest,
             get=get_command(manifest),
+            more=get_arguments(manifest),
+            keyed=manifest.value.collection,
             open=opener(manifest),
         )
 
@@ -160,10 +165,12 @@ class RedisReader:
         assert isinstance(form, _Current)
         current, client = form, self._opened()
         for _ in range(_MOST_FLIPS):
-            raw = await client.ask(stored_key, command(current.get, stored_key))
+            raw = await client.ask(stored_key, command(current.get, stored_key, *current.more))
             if raw is not None and raw != []:
                 if type(raw) is hiredis.ReplyError:
                     raise client.refusal(raw)
+                if current.keyed:
+                    return current, (stored_key, raw)
                 return current, raw if current.open is None else current.open(raw)
             latest = await self._latest()
             if latest.version == current.version:
@@ -176,13 +183,17 @@ class RedisReader:
         assert isinstance(form, _Current)
         current, client = form, self._opened()
         for _ in range(_MOST_FLIPS):
-            raws = await client.fetch_all(current.get, [*map(current.key, keys)]) if keys else []
+            stored_keys = [*map(current.key, keys)]
+            raws = await client.fetch_all(current.get, stored_keys, current.more) if keys else []
             if None in raws or [] in raws:
                 latest = await self._latest()
                 if latest.version != current.version:
                     current = latest
                     continue
                 raws = [None if is_missing(raw) else raw for raw in raws]
+            if current.keyed:
+                pairs = zip(stored_keys, raws, strict=True)
+                return current, [None if raw is None else (key, raw) for key, raw in pairs]
             if current.open is not None:
                 raws = [None if raw is None else current.open(raw) for raw in raws]
             return current, raws

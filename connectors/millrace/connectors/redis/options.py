@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from millrace.connectors.wire.compression import Compression
 from millrace.connectors.wire.key_template import KeyTemplate
 from millrace.spec.connector import Options
+from millrace.spec.shape.fields import ColumnName
 from millrace.spec.units import Duration
 
 
@@ -22,6 +23,14 @@ class ValueLayout(StrEnum):
     JSON = "json"
     MSGPACK = "msgpack"
     HASH = "hash"
+    SORTED_SET = "sorted_set"
+    LIST = "list"
+    SET = "set"
+
+    @property
+    def collection(self) -> bool:
+        """Whether a key holds the members of an array instead of a whole row."""
+        return self in (ValueLayout.SORTED_SET, ValueLayout.LIST, ValueLayout.SET)
 
 
 class RedisOptions(Options):
@@ -32,13 +41,25 @@ class RedisOptions(Options):
         examples=["redis_online", "embedded"],
     )
     key: str = Field(
-        description="Template of a row's key: columns in braces, text between them; `{{` and `}}` are plain braces.",
-        examples=["{id}", "{country}:{id}"],
+        description="Template of a row's key: columns in braces, text between them; `{{` and `}}` are plain braces, so"
+        " that `{{{user}}}:{id}` keeps the rows of a user together on a cluster (a hash tag).",
+        examples=["{id}", "{country}:{id}", "{{{user}}}:{id}"],
     )
     value: ValueLayout = Field(
         default=ValueLayout.PROTOBUF,
-        description="How a row is written: a string of Protobuf, JSON or MessagePack, or a hash with a field a column.",
-        examples=["protobuf", "hash"],
+        description="How a row is written: a string of Protobuf, JSON or MessagePack, a hash with a field a column, or"
+        " the `members` of an array as a sorted set, list or set.",
+        examples=["protobuf", "hash", "sorted_set"],
+    )
+    members: ColumnName | None = Field(
+        default=None,
+        description="For `value: sorted_set`, `list` and `set`: the array column whose elements are the members.",
+        examples=["songs"],
+    )
+    scores: ColumnName | None = Field(
+        default=None,
+        description="For `value: sorted_set`: the array column with each member's score, a number.",
+        examples=["plays"],
     )
     compression: Compression = Field(
         default=Compression.NONE,
@@ -58,12 +79,29 @@ class RedisOptions(Options):
         return text
 
     @model_validator(mode="after")
-    def _a_hash_is_not_compressed(self) -> RedisOptions:
-        if self.value is ValueLayout.HASH and self.compression is not Compression.NONE:
+    def _plain_text_is_not_compressed(self) -> RedisOptions:
+        plain = self.value.collection or self.value is ValueLayout.HASH
+        if plain and self.compression is not Compression.NONE:
+            what = "fields" if self.value is ValueLayout.HASH else "members"
             raise ValueError(
-                f"`compression: {self.compression}` can't be used with `value: hash`, whose fields are plain text:"
-                " leave out the compression, or use protobuf, json or msgpack"
+                f"`compression: {self.compression}` can't be used with `value: {self.value}`, whose {what} are plain"
+                " text: leave out the compression, or use protobuf, json or msgpack"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _members_and_scores_fit_the_value(self) -> RedisOptions:
+        for name, wanted in (
+            ("members", self.value.collection),
+            ("scores", self.value is ValueLayout.SORTED_SET),
+        ):
+            given = getattr(self, name) is not None
+            if wanted and not given:
+                raise ValueError(f"`value: {self.value}` needs `{name}`, the name of an array column")
+            if given and not wanted:
+                raise ValueError(f"`{name}` can't be used with `value: {self.value}`: leave it out")
+        if self.members is not None and self.members == self.scores:
+            raise ValueError("`members` and `scores` name the same column")
         return self
 
     @property
@@ -71,4 +109,5 @@ class RedisOptions(Options):
         return KeyTemplate.parse(self.key)
 
     def referenced_columns(self) -> Mapping[str, Sequence[str]]:
-        return {"key": self.template.columns}
+        arrays = {"members": self.members, "scores": self.scores}
+        return {"key": self.template.columns, **{name: (column,) for name, column in arrays.items() if column}}

@@ -7,12 +7,23 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from millrace.connectors.redis.layout import Manifest
+from millrace.connectors.redis.members import collection_decoder
 from millrace.connectors.redis.options import ValueLayout
 from millrace.connectors.wire import json as json_wire
 from millrace.connectors.wire import msgpack, protobuf, text
 from millrace.connectors.wire.compression import Compression, decompressor
 from millrace.spec.types import Kind
 
+_READ: Mapping[ValueLayout, bytes] = {
+    ValueLayout.HASH: b"HGETALL",
+    ValueLayout.SORTED_SET: b"ZREVRANGE",
+    ValueLayout.LIST: b"LRANGE",
+    ValueLayout.SET: b"SMEMBERS",
+}
+_READ_MORE: Mapping[ValueLayout, tuple[bytes, ...]] = {
+    ValueLayout.SORTED_SET: (b"0", b"-1", b"WITHSCORES"),
+    ValueLayout.LIST: (b"0", b"-1"),
+}
 Row = dict[str, Any]
 #: The value of a key's one column, or of all its columns: in the template's order, or by name.
 Key: TypeAlias = Any | Sequence[Any] | Mapping[str, Any]
@@ -98,8 +109,13 @@ def _utf8(text: bytes) -> str:
 
 
 def get_command(manifest: Manifest) -> bytes:
-    """The command that reads a row, its key to follow."""
-    return b"HGETALL" if manifest.value is ValueLayout.HASH else b"GET"
+    """The command that reads a row, its key to follow, and then `get_arguments`."""
+    return _READ.get(manifest.value, b"GET")
+
+
+def get_arguments(manifest: Manifest) -> tuple[bytes, ...]:
+    """What follows the key in the command that reads a row."""
+    return _READ_MORE.get(manifest.value, ())
 
 
 def is_missing(raw: Any) -> bool:
@@ -108,8 +124,8 @@ def is_missing(raw: Any) -> bool:
 
 
 def encoding(manifest: Manifest) -> str:
-    """What `opener` gives: the encoding of a row, or `row` for a hash."""
-    return "row" if manifest.value is ValueLayout.HASH else str(manifest.value)
+    """What `opener` gives: the encoding of a row, or `row` where there are no bytes of a whole row."""
+    return str(manifest.value) if manifest.value in _DECODERS else "row"
 
 
 def opener(manifest: Manifest) -> Callable[[bytes], bytes] | None:
@@ -123,7 +139,12 @@ def opened_decoder(manifest: Manifest) -> Callable[[Any], Row]:
 
 
 def value_decoder(manifest: Manifest) -> Callable[[Any], Row]:
-    """From what the store answers (never nil, never an empty hash) to the row, in the order of the fields."""
+    """From what the store answers (never nil, never empty) to the row, in the order of the fields.
+
+    Of a collection the answer is given as (whole key, answer): the key's columns stand nowhere else.
+    """
+    if manifest.value.collection:
+        return collection_decoder(manifest)
     if manifest.value is ValueLayout.HASH:
         from_texts = text.decoder(manifest.fields)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from millrace.connectors.wire.text import UNFIT_FOR_KEYS, text_of
 from millrace.spec.types import DataType
@@ -96,6 +97,19 @@ class KeyTemplate:
             found += self._escape(part) + literal.encode()
         return found
 
+    def parts(self, key: bytes) -> dict[str, bytes]:
+        """The text of each column in a key that `fill` or `render` has made. Raises ValueError for another key."""
+        found: dict[str, bytes] = {}
+        at = len(self.literals[0].encode())
+        for index, (name, literal) in enumerate(zip(self.names, self.literals[1:], strict=True), start=1):
+            after = literal.encode()
+            end = len(key) - len(after) if index == len(self.names) else key.find(literal[0].encode(), at)
+            if end < at or key[end : end + len(after)] != after:
+                raise ValueError(f"{key!r} was not made by the key '{self.text}'")
+            found[name] = self._unescape(key[at:end])
+            at = end + len(after)
+        return found
+
     def render(self, batch: pa.RecordBatch | pa.Table, types: Mapping[str, DataType] | None = None) -> Encoded:
         """The keys of a batch's rows; null, with a reason, where a part of the key is null or no value of its type.
 
@@ -104,6 +118,9 @@ class KeyTemplate:
         from millrace.connectors.wire.text_columns import render_keys
 
         return render_keys(self, batch, types)
+
+    def _unescape(self, value: bytes) -> bytes:
+        return unquote_to_bytes(value) if self.escaped else value
 
     def _escape(self, value: bytes) -> bytes:
         for character in self.escaped:

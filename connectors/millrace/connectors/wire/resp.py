@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.connectors.wire.columns import Column, binary_cells
-from millrace.connectors.wire.rows import Cells, RowBuilder, offsets_of, view
+from millrace.connectors.wire.rows import Cells, Integers, RowBuilder, offsets_of, view
 
 EMPTY_HASH_FIELD = b""
 
@@ -95,6 +95,35 @@ def hset_commands(
     return Commands(builder.build(), rows * replies_per_row, replies_per_row)
 
 
+def arguments(columns: Sequence[Column]) -> pa.LargeBinaryArray:
+    """The cells of each row as arguments of a command that is put together elsewhere."""
+    cells = [binary_cells(column) for column in columns]
+    builder = RowBuilder(_row_count(cells))
+    for cell in cells:
+        builder.head(_BulkHead(b"\r\n"), cell.lengths)
+        builder.cells(cell)
+    return builder.build()
+
+
+def fill_commands(
+    name: bytes, keys: Column, arguments: pa.LargeBinaryArray, counts: Integers, ttl_ms: int | None = None
+) -> Commands:
+    """`UNLINK key`, then `NAME key …` with the row's `counts[i]` arguments; then `PEXPIRE` when there is a TTL."""
+    key = binary_cells(keys)
+    _no_nulls(key)
+    builder = RowBuilder(len(key))
+    _key_command(builder, b"UNLINK", key)
+    builder.head(_NamedHead(name), counts)
+    builder.head(_BulkHead(b"\r\n"), key.lengths)
+    builder.cells(key)
+    builder.cells(Cells(arguments))
+    builder.constant(b"\r\n")
+    if ttl_ms is not None:
+        _key_command(builder, b"PEXPIRE", key, _expiry(b"", ttl_ms)[1:])
+    replies_per_row = 2 + (ttl_ms is not None)
+    return Commands(builder.build(), len(key) * replies_per_row, replies_per_row)
+
+
 def many_keys(name: str, keys: Column, per_command: int = 512) -> Commands:
     """`NAME key …`, such as EXISTS or UNLINK, with up to `per_command` keys each.
 
@@ -123,6 +152,14 @@ class _BulkHead:
 
     def __call__(self, size: int) -> bytes:
         return b"%s$%d\r\n" % (self.prefix, size)
+
+
+@dataclass(frozen=True)
+class _NamedHead:
+    name: bytes
+
+    def __call__(self, arguments: int) -> bytes:
+        return b"*%d\r\n$%d\r\n%s" % (2 + arguments, len(self.name), self.name)
 
 
 @dataclass(frozen=True)

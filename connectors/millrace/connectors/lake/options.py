@@ -1,4 +1,4 @@
-"""A data lake's Parquet, ORC and CSV folders as a source. Its options are known; this release can't run it yet."""
+"""What a spec says of a lake."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from millrace.spec.connector import Connector, Options, SourceRole
-from millrace.spec.shape.fields import ColumnName, Columns, TypeText
+from millrace.spec.connector import Options
+from millrace.spec.shape.fields import ColumnName, Columns, Expression, TypeText
 from millrace.spec.types import Column
 
 
@@ -19,6 +19,13 @@ class FileFormat(StrEnum):
     PARQUET = "parquet"
     ORC = "orc"
     CSV = "csv"
+
+
+class Which(StrEnum):
+    """Which files a run reads."""
+
+    ALL = "all"
+    NEW = "new"
 
 
 class LakeOptions(Options):
@@ -45,8 +52,24 @@ class LakeOptions(Options):
     )
     partitions: dict[ColumnName, str] = Field(
         default={},
-        description="Partition column: value; only these partitions are listed and read.",
+        description="Partition column: value; only these folders (`dt=2024-05-01`) are listed and read.",
         examples=[{"dt": "{{ ds }}", "country": "de"}],
+    )
+
+    where: Expression | None = Field(
+        default=None,
+        description="A Spark SQL condition over the columns; only rows for which it is true are read. What it says of"
+        " partitions alone leaves whole folders out of the plan.",
+        examples=["dt >= '2024-05-01' AND country = 'de'"],
+    )
+    read: Which = Field(
+        default=Which.ALL,
+        description="Every run reads `all` files, or only those that are `new` or changed since the last publish. For"
+        " `mode: merge` and `append`.",
+        examples=["new"],
+    )
+    allow_empty: bool = Field(
+        default=False, description="Whether there may be no file; the run then reads no rows instead of failing."
     )
 
     @model_validator(mode="after")
@@ -62,6 +85,10 @@ class LakeOptions(Options):
             raise ValueError(f"the column '{unknown[0]}' in 'columns' is neither in 'schema' nor in 'partitions'")
         return self
 
+    def reads_changes_by(self) -> str | None:
+        """`read`, when it says so."""
+        return "read" if self.read is Which.NEW else None
+
     def known_columns(self) -> Sequence[Column | str] | None:
         """The columns that are asked for, or the schema's with the partitions."""
         if self.columns is not None:
@@ -71,15 +98,3 @@ class LakeOptions(Options):
             return None
         declared = [Column(name, type_) for name, type_ in self.row_schema.items()]
         return [*declared, *(name for name in self.partitions if name not in self.row_schema)]
-
-
-connector = Connector(
-    name="lake",
-    summary="Data lake: Parquet, ORC and CSV folders on any Hadoop file system",
-    source=SourceRole(
-        options=LakeOptions,
-        implementation=None,
-        incremental=True,
-        formats=tuple(form.value for form in FileFormat),
-    ),
-)
