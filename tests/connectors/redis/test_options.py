@@ -77,7 +77,7 @@ def test_the_connector_says_what_it_can() -> None:
     assert role is not None
     assert role.modes == {Mode.REPLACE, Mode.MERGE}
     assert role.layouts == ("protobuf", "json", "msgpack", "hash", "sorted_set", "list", "set")
-    assert role.lookups == {"get", "multi_get"}
+    assert role.lookups == {"get", "multi_get", "rows"}
     assert connector.source is None
 
 
