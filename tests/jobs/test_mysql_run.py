@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,63 @@ def test_columns_of_any_name_reach_both_stores(both: Workspace, users: Database)
     row = both.client().kv("users").get(7)
     assert row is not None
     assert (row["a.b"], row["odd `name"], row["Ünï {x}"], row["select"]) == (1, 2, "é😀", "18446744073709551615")
+
+
+NASTY = """
+version: 1
+asset: nasty
+source:
+  mysql: {connection: mysql_main, table: nasty}
+checks:
+  - row_count: {min: 1, change: 10%}
+targets:
+  - redis: {connection: store, key: "{id}"}
+  - clickhouse: {connection: warehouse, order_by: [id]}
+limits: {channels: 2, dirty: {max_rows: 2}}
+"""
+
+
+def test_a_nasty_table_reaches_both_stores_as_it_is_and_a_bad_version_of_it_does_not(
+    both: Workspace, users: Database
+) -> None:
+    users.execute(
+        "CREATE TABLE nasty (id BIGINT, big BIGINT UNSIGNED, exact DECIMAL(38,10), flag BIT(1), bits BIT(12), y YEAR,"
+        " d DATE, t DATETIME(6), doc JSON, raw LONGBLOB, word VARCHAR(40) CHARACTER SET utf8mb4, f DOUBLE)"
+    )
+    full = (
+        "18446744073709551615, '-9999999999999999999999999999.9999999999', b'1', b'100000000001', 2155,"
+        " '1970-01-01', '2024-03-31 02:30:00.123456', '{\"a\": [1, null]}', X'00FF', 'it''s Köln 🏭\\n', -2.5e-300"
+    )
+    users.execute(f"INSERT INTO nasty VALUES (1, {full})")
+    users.execute("INSERT INTO nasty (id) VALUES (2)")  # nothing but nulls
+    users.execute("INSERT INTO nasty (id, raw) VALUES (3, REPEAT(X'AB', 10000000))")
+    users.execute("INSERT INTO nasty (big) VALUES (4)")  # without a key
+    users.execute("INSERT INTO nasty (id, d) SELECT seq, '0000-00-00' FROM seq_5_to_60")
+    report = both.run(NASTY)
+    assert report.error is None, report.error
+    assert {name: (t.rows_loaded, t.rows_dirty) for name, t in report.statistics.targets.items()} == {
+        "redis": (59, 1),
+        "clickhouse": (59, 1),
+    }
+    expected = {
+        "big": Decimal(2**64 - 1), "exact": Decimal("-9999999999999999999999999999.9999999999"), "flag": True,
+        "bits": 2049, "y": 2155, "d": date(1970, 1, 1), "t": datetime(2024, 3, 31, 2, 30, 0, 123456),
+        "raw": b"\x00\xff", "word": "it's Köln 🏭\n", "f": -2.5e-300,
+    }  # fmt: skip
+    kv = both.client().kv("nasty")
+    row, empty, large = kv.get(1), kv.get(2), kv.get(3)
+    assert row is not None
+    assert empty is not None
+    assert large is not None
+    assert {name: row[name] for name in expected} == expected
+    assert set(empty.values()) == {2, None}
+    assert large["raw"] == b"\xab" * 10_000_000
+    assert (kv.get(5) or {})["d"] is None
+
+    users.execute("DELETE FROM nasty WHERE id > 30")
+    bad = both.run(NASTY)
+    assert isinstance(bad.error, CheckFailed)
+    assert kv.get(60) is not None
 
 
 def test_bad_data_is_refused_by_both(both: Workspace, users: Database) -> None:

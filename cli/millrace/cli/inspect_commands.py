@@ -84,8 +84,9 @@ def dirty(
 def get(
     asset: Annotated[str, typer.Argument(help="A KV API, or the asset that has one.", show_default=False)],
     key: Annotated[list[str], typer.Argument(help="The key; several parts for a composite one.", show_default=False)],
+    as_json: Json = False,
 ) -> None:
-    """Look one row up in the current version, as JSON. Exit code 1 when there is none."""
+    """Look one row up in the current version: one line of JSON. Exit code 1 when there is none."""
     from millrace.serving import connect
 
     with exits(), connect() as client:
@@ -95,7 +96,7 @@ def get(
             raise typer.BadParameter(str(error), param_hint="KEY") from None
         if row is None:
             raise NotFound(f"{asset} has no row with the key {', '.join(key)}")
-        print(json.dumps(row, default=to_json, ensure_ascii=False))
+        show(row, as_json, lambda: print(json.dumps(row, default=to_json, ensure_ascii=False)))
 
 
 def query(

@@ -73,12 +73,13 @@ def _check_arguments(spec: Spec) -> None:
         refuse_bad_arguments(spec)
 
 
-def schema() -> None:
+def schema(as_json: Json = False) -> None:
     """Print the JSON Schema of a spec, for completion in an editor."""
     from millrace.spec.schema import json_schema
 
     with exits():
-        print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        found = json_schema()
+        show(found, as_json, lambda: print(json.dumps(found, indent=2, ensure_ascii=False)))
 
 
 def list_connectors(as_json: Json = False) -> None:
