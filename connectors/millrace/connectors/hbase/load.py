@@ -11,7 +11,7 @@ from millrace.connectors.base import BatchTask, Field, Loader, Target, Version
 from millrace.connectors.hbase import layout
 from millrace.connectors.hbase.endpoint import Endpoint, endpoint_of
 from millrace.connectors.hbase.layout import Manifest, version_column
-from millrace.connectors.hbase.options import HBaseOptions
+from millrace.connectors.hbase.options import HBaseOptions, LoadPath
 from millrace.connectors.hbase.tables import Tables
 from millrace.connectors.hbase.values import key_maker, row_decoder
 from millrace.errors import TargetError, TransientError
@@ -21,6 +21,8 @@ from millrace.spec.types import Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from millrace.connectors.hbase.staging import Staging
 
 _PUBLISH_ATTEMPTS = 10
 _SHOWN_CHARACTERS = 300
@@ -50,6 +52,16 @@ class HBaseTarget(Target):
             layout.places_of([Field(column, 1) for column in columns], self.hbase)
         except ValueError as error:
             raise TargetError(f"target {self.connection}: {error}", hint="change the target's options") from error
+        if self.hbase.load is LoadPath.BULK and not self._endpoint.bulk:
+            raise TargetError(
+                f"target {self.connection}: `load: bulk` needs HBase's Java client and a folder for files",
+                hint="add `hbase_home` (or `classpath`) and `staging` to the connection's URL, see docs/hbase.md",
+            )
+        if self.hbase.regions and not self._endpoint.has_java:
+            raise TargetError(
+                f"target {self.connection}: `regions` needs HBase's Java client: Thrift can't split a new table",
+                hint="add `hbase_home` (or `classpath`) to the connection's URL, see docs/hbase.md",
+            )
         self._tables.names("looking for the store")
 
     def prepare(self, version: Version) -> None:
@@ -72,16 +84,37 @@ class HBaseTarget(Target):
                 hint="name another one with the target's option `table`, or drop that one",
             )
         self._tables.announce(doing, manifest)
+        if self._endpoint.bulk and version.id in known:
+            self._staging(known[version.id]).remove()
         if there:
             self._tables.drop(doing, manifest.table)
-        self._tables.create(doing, manifest.table, manifest.families)
+        self._create(doing, manifest, self._tables.current(doing, version.asset))
 
     def loader(self, version: Version) -> Loader:
-        from millrace.connectors.hbase.loader import ThriftLoader
-
         doing = f"loading version {version.id} of {version.asset}"
+        manifest = self._stored(version, doing)
         merge = version.mode is Mode.MERGE
-        return ThriftLoader(self._endpoint, self._stored(version, doing), merge=merge, deletes=version.deletes)
+        if merge or self.hbase.load is LoadPath.THRIFT or not self._endpoint.bulk:
+            from millrace.connectors.hbase.loader import ThriftLoader
+
+            return ThriftLoader(self._endpoint, manifest, merge=merge, deletes=version.deletes)
+        from millrace.connectors.hbase.bulk import BulkLoader
+
+        bounds = [region.start for region in self._tables.regions(doing, manifest.table) if region.start]
+        return BulkLoader(self._endpoint, manifest, bounds, auto=self.hbase.load is LoadPath.AUTO)
+
+    def seal(self, version: Version) -> None:
+        """Let HBase take over the files that tasks have written; those that it has taken already are gone."""
+        if not self._endpoint.bulk:
+            return
+        doing = f"letting HBase take over version {version.id} of {version.asset}"
+        manifest = self._stored(version, doing)
+        staging = self._staging(manifest)
+        if staging.holds_files():
+            from millrace.connectors.hbase.java import Java
+
+            Java(self._endpoint, doing).take_over(staging.url, manifest.table)
+        staging.remove()
 
     def count(self, version: Version) -> int:
         doing = f"counting version {version.id} of {version.asset}"
@@ -141,6 +174,8 @@ class HBaseTarget(Target):
         if manifest is None:
             return
         self._tables.drop(doing, manifest.table)
+        if self._endpoint.bulk:
+            self._staging(manifest).remove()
         self._tables.withdraw(doing, version.asset, [version_column(version.id)])
 
     def forget(self, version: Version) -> None:
@@ -163,6 +198,23 @@ class HBaseTarget(Target):
         if self._opened is None:
             self._opened = Tables(self._endpoint)
         return self._opened
+
+    def _create(self, doing: str, manifest: Manifest, current: Manifest | None) -> None:
+        """Make the version's table; split as the row key's form says, or as HBase has split the current version's."""
+        splits = manifest.row_key.split_points(self.hbase.regions)
+        if not splits and current is not None and self._tables.exists(doing, current.table):
+            splits = [region.start for region in self._tables.regions(doing, current.table) if region.start]
+        if not splits or not self._endpoint.has_java:
+            self._tables.create(doing, manifest.table, manifest.families)
+            return
+        from millrace.connectors.hbase.java import Java
+
+        Java(self._endpoint, doing).create_table(manifest.table, manifest.families, splits)
+
+    def _staging(self, manifest: Manifest) -> Staging:
+        from millrace.connectors.hbase.staging import Staging
+
+        return Staging(self._endpoint.staging, manifest)
 
     def _manifest(self, version: Version, stamp_ms: int) -> Manifest:
         return Manifest.of(version, self.hbase, self._endpoint.namespace, stamp_ms)

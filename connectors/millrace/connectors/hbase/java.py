@@ -1,0 +1,157 @@
+"""HBase's own Java client, inside the JVM of the driver's Spark session, for what Thrift can't do.
+
+Its classes come from the connection's class path by a class loader of their own, so that they meet none of Spark's. The
+configuration is the hbase-site.xml on that class path; Kerberos logins and file systems are those that it names.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from millrace.connectors.hbase.endpoint import Endpoint
+from millrace.errors import ConfigError, MillraceError, TargetError, TransientError
+
+_MAX_FILES = "hbase.mapreduce.bulkload.max.hfiles.perRegion.perFamily"
+_loaders: dict[str, Any] = {}
+
+
+class Java:
+    """One HBase's Java client. Raises TargetError when there is no Spark session in this process."""
+
+    def __init__(self, endpoint: Endpoint, doing: str) -> None:
+        from pyspark import SparkContext
+
+        self._endpoint, self._doing = endpoint, doing
+        self._gateway: Any = SparkContext._gateway
+        if self._gateway is None:
+            raise TargetError(
+                f"{doing} in {endpoint}: HBase's Java client runs inside Spark's JVM, and there is no Spark session",
+                hint="start the session first, as a run does",
+            )
+        self._jvm = self._gateway.jvm
+
+    def take_over(self, folder: str, table: str) -> None:
+        """Let HBase take over the files in a folder with a folder for each family; what it has taken is moved away."""
+        with self._calling() as load:
+            conf = self._configuration(load)
+            conf.set(_MAX_FILES, "100000")
+            tool = self._made(load, "org.apache.hadoop.hbase.tool.BulkLoadHFilesTool", conf)
+            tool.bulkLoad(self._table_name(load, table), self._made(load, "org.apache.hadoop.fs.Path", folder))
+
+    def create_table(self, table: str, families: Sequence[str], splits: Sequence[bytes]) -> None:
+        """A table that is split at these keys, otherwise as Thrift makes it."""
+        client = "org.apache.hadoop.hbase.client"
+        with self._calling() as load:
+            described = self._static(
+                load, f"{client}.TableDescriptorBuilder", "newBuilder", self._table_name(load, table)
+            )
+            bloom = load("org.apache.hadoop.hbase.regionserver.BloomType").getField("ROW").get(None)
+            for family in families:
+                column = self._static(
+                    load, f"{client}.ColumnFamilyDescriptorBuilder", "newBuilder", bytearray(family.encode())
+                )
+                described.setColumnFamily(column.setMaxVersions(1).setBloomFilterType(bloom).build())
+            keys = self._gateway.new_array(self._jvm.byte, len(splits), 0)
+            for place, split in enumerate(splits):
+                keys[place] = bytearray(split)
+            conf = self._configuration(load)
+            connection = self._static(load, f"{client}.ConnectionFactory", "createConnection", conf)
+            try:
+                connection.getAdmin().createTable(described.build(), keys)
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _calling(self) -> Iterator[Any]:
+        """Calls with HBase's class loader as the thread's own, as its clients expect; Java's errors as ours."""
+        from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j ships no types
+
+        thread = self._jvm.java.lang.Thread.currentThread()
+        before = thread.getContextClassLoader()
+        loader = self._loader()
+        thread.setContextClassLoader(loader)
+        try:
+            yield loader.loadClass
+        except Py4JJavaError as error:
+            raise self._failed(error.java_exception) from error
+        finally:
+            thread.setContextClassLoader(before)
+
+    def _failed(self, exception: Any) -> MillraceError:
+        cause = (
+            exception.getCause() if exception.getClass().getSimpleName() == "InvocationTargetException" else exception
+        )
+        name = cause.getClass().getSimpleName()
+        message = f"{self._doing} in {self._endpoint}: HBase's Java client says '{name}: {cause.getMessage()}'"
+        if name in ("ClassNotFoundException", "NoClassDefFoundError"):
+            return TargetError(
+                message, hint="`classpath` or `hbase_home` of the connection must hold all of HBase's jars"
+            )
+        return TransientError(message, hint="see the logs of HBase's master and region servers")
+
+    def _loader(self) -> Any:
+        class_path = self._endpoint.class_path
+        if class_path not in _loaders:
+            entries = list(_entries(class_path))
+            if not any(entry.endswith(".jar") for entry in entries):
+                raise ConfigError(
+                    f"{self._doing} in {self._endpoint}: there are no jars in the class path {class_path}",
+                    hint="`classpath` is a list like that of java, e.g. /etc/hbase/conf:/opt/hbase/lib/*",
+                )
+            urls = self._gateway.new_array(self._jvm.java.net.URL, len(entries))
+            for place, entry in enumerate(entries):
+                urls[place] = self._jvm.java.io.File(entry).toURI().toURL()
+            parent = self._jvm.java.lang.ClassLoader.getPlatformClassLoader()
+            _loaders[class_path] = self._jvm.java.net.URLClassLoader(urls, parent)
+        return _loaders[class_path]
+
+    def _configuration(self, load: Any) -> Any:
+        conf = self._static(load, "org.apache.hadoop.hbase.HBaseConfiguration", "create")
+        if self._endpoint.zookeeper:
+            conf.set("hbase.zookeeper.quorum", self._endpoint.zookeeper)
+        return conf
+
+    def _table_name(self, load: Any, table: str) -> Any:
+        return self._static(load, "org.apache.hadoop.hbase.TableName", "valueOf", table)
+
+    def _static(self, load: Any, name: str, method: str, *arguments: Any) -> Any:
+        """Call a static method; of several with its name, the one whose parameters take these arguments."""
+        for found in load(name).getMethods():
+            if found.getName() == method and self._fit(found.getParameterTypes(), arguments):
+                return found.invoke(None, self._objects(arguments))
+        raise TargetError(f"{self._doing} in {self._endpoint}: HBase's {name} has no method {method} as it is needed")
+
+    def _made(self, load: Any, name: str, *arguments: Any) -> Any:
+        for found in load(name).getConstructors():
+            if self._fit(found.getParameterTypes(), arguments):
+                return found.newInstance(self._objects(arguments))
+        raise TargetError(f"{self._doing} in {self._endpoint}: HBase's {name} can't be made as it is needed")
+
+    def _objects(self, arguments: Sequence[Any]) -> Any:
+        array = self._gateway.new_array(self._jvm.java.lang.Object, len(arguments))
+        for place, argument in enumerate(arguments):
+            array[place] = argument
+        return array
+
+    def _fit(self, types: Any, arguments: Sequence[Any]) -> bool:
+        if len(types) != len(arguments):
+            return False
+        names: dict[type, str] = {str: "java.lang.String", bytearray: "[B"}
+        for type_, argument in zip(types, arguments, strict=True):
+            wanted = names.get(type(argument))
+            if (type_.getName() != wanted) if wanted else not type_.isInstance(argument):
+                return False
+        return True
+
+
+def _entries(class_path: str) -> Iterator[str]:
+    """The files and folders of a class path; `folder/*` stands for the jars in it, as for java."""
+    for entry in filter(None, class_path.split(os.pathsep)):
+        if entry.endswith("/*"):
+            yield from sorted(glob.glob(f"{glob.escape(entry[:-2])}/*.jar"))
+        else:
+            yield entry

@@ -1,0 +1,264 @@
+"""HFiles by column: HBase's own files, version 3.3, of rows that are sorted by their keys.
+
+A file is data blocks of about 64 KiB, cut at a row's end, chunks of a Bloom filter by row, then what a reader loads
+when it opens the file (the index of the blocks in one level, an empty index of metas, file info, the filter's index),
+and a trailer of 4096 bytes. Uncompressed, with CRC-32 checksums for each 16 KiB. Big-endian. See
+https://hbase.apache.org/book.html#hfilev3 and the classes HFileBlock, HFileWriterImpl and CompoundBloomFilterWriter.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from millrace.connectors.wire.bloom import HASHES, MURMUR, BloomFilter
+from millrace.connectors.wire.rows import Cells, Integers, Mask, RowBuilder, from_offsets, offsets_of, view
+from millrace.connectors.wire.varints import varint
+
+BLOCK_BYTES = 1 << 16
+_BYTES_PER_CHECKSUM = 16384
+_CRC32 = 1
+_TRAILER_BYTES = 4096
+_PUT = b"\4"
+_HEADER = struct.Struct(">8siiqbii")
+_ENTRY = struct.Struct(">qi")
+_BLOOM_VERSION = 3
+_DATA, _ROOT, _INFO, _CHUNK, _BLOOM = b"DATABLK*", b"IDXROOT2", b"FILEINF2", b"BLMFBLK2", b"BLMFMET2"
+_COMPARATOR = b"org.apache.hadoop.hbase.CellComparatorImpl"
+_NO_COMPRESSION = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's cells, with the qualifier under which they stand."""
+
+    qualifier: bytes
+    cells: Cells
+
+
+def encode_rows(
+    keys: pa.LargeBinaryArray, family: bytes, columns: Sequence[Column], stamp_ms: int, marker: Mask | None = None
+) -> pa.LargeBinaryArray:
+    """The cells of each row, one after the other; nothing for a null.
+
+    `marker`: rows that get a cell with an empty qualifier and an empty value. Columns may come in any order.
+    """
+    builder = RowBuilder(len(keys))
+    key = Cells(keys)
+    sized = RowBuilder(len(keys))
+    sized.head(_Length(b"", 2), key.lengths)
+    sized.cells(key)
+    row = Cells(sized.build())
+    head = bytes([len(family)]) + family
+    if marker is not None and marker.any():
+        tail = head + stamp_ms.to_bytes(8, "big") + _PUT
+        builder.head(_KeyLength(len(tail)), row.lengths, marker)
+        builder.constant(b"\0\0\0\0", marker)
+        builder.cells(row, marker)
+        builder.constant(tail + b"\0", marker)
+    for column in sorted(columns, key=lambda found: found.qualifier):
+        tail = head + column.qualifier + stamp_ms.to_bytes(8, "big") + _PUT
+        present = column.cells.present
+        builder.head(_KeyLength(len(tail)), row.lengths, present)
+        builder.head(_Length(b"", 4), column.cells.lengths, present)
+        builder.cells(row, present)
+        builder.constant(tail, present)
+        builder.cells(column.cells)
+        builder.constant(b"\0", present)
+    return builder.build()
+
+
+@dataclass(frozen=True)
+class _Length:
+    before: bytes
+    size: int
+
+    def __call__(self, length: int) -> bytes:
+        return self.before + length.to_bytes(self.size, "big")
+
+
+@dataclass(frozen=True)
+class _KeyLength:
+    """The length of a cell's key, from that of its sized row."""
+
+    tail: int
+
+    def __call__(self, row: int) -> bytes:
+        return (row + self.tail).to_bytes(4, "big")
+
+
+@dataclass
+class HFileWriter:
+    """Writes one file by `write`, which takes bytes. Rows come sorted by key, each key once."""
+
+    write: Callable[[bytes], object]
+    created_ms: int
+    position: int = 0
+    rows: int = 0
+    _previous: dict[bytes, int] = field(default_factory=dict)
+    _index: list[tuple[int, int, bytes]] = field(default_factory=list)
+    _bloom: BloomFilter = field(default_factory=BloomFilter)
+    _cells: int = 0
+    _key_bytes: int = 0
+    _value_bytes: int = 0
+    _plain_bytes: int = 0
+    _last_key: bytes = b""
+    _last_row: bytes = b""
+
+    def append(self, encoded: pa.LargeBinaryArray, keys: pa.LargeBinaryArray, cells: int, values: int) -> None:
+        """Rows as `encode_rows` gives them; how many cells they have, and bytes of values. Empty rows are left out."""
+        filled = np.flatnonzero(np.diff(offsets_of(encoded)))
+        if not len(filled):
+            return
+        if len(filled) < len(keys):
+            kept = pa.array(filled, pa.int64())
+            encoded, keys = encoded.take(kept), keys.take(kept)
+        offsets, data = offsets_of(encoded), view(encoded.buffers()[2])
+        first = 0
+        while first < len(keys):
+            end = max(int(np.searchsorted(offsets, offsets[first] + BLOCK_BYTES, side="left")), first + 1)
+            end = min(end, len(keys))
+            block = data[offsets[first] : offsets[end]]
+            self._index.append((*self._block(_DATA, block), _first_key(block)))
+            first = end
+        self._bloom.add(keys)
+        self.rows += len(keys)
+        self._cells += cells
+        self._value_bytes += values
+        self._key_bytes += int(offsets[-1] - offsets[0]) - values - 9 * cells
+        self._last_key = _last_key(data[offsets[-2] : offsets[-1]])
+        self._last_row = keys[len(keys) - 1].as_py() or b""
+
+    def close(self) -> None:
+        """Write all that stands behind the rows. Raises ValueError when there are none."""
+        if not self.rows:
+            raise ValueError("an HFile has at least one row")
+        chunks = list(self._bloom.chunks())
+        bloom_index = [(*self._block(_CHUNK, chunk.bits), chunk.first_key) for chunk in chunks]
+        at_open = self.position
+        root = b"".join(map(_entry, self._index))
+        self._block(_ROOT, root)
+        self._block(_ROOT, b"")
+        info_at, _ = self._block(_INFO, self._info())
+        bloom = struct.pack(
+            ">iqiiqqi",
+            _BLOOM_VERSION,
+            sum(len(chunk.bits) for chunk in chunks),
+            HASHES,
+            MURMUR,
+            self.rows,
+            sum(chunk.max_keys for chunk in chunks),
+            len(chunks),
+        )
+        self._block(_BLOOM, bloom + b"\0" + b"".join(map(_entry, bloom_index)))
+        self._out(self._trailer(info_at, at_open, len(root)))
+
+    def _block(self, magic: bytes, data: bytes | memoryview) -> tuple[int, int]:
+        """Write a block; where it stands and how many bytes it takes."""
+        checked = _HEADER.size + len(data)
+        sums = 4 * -(-checked // _BYTES_PER_CHECKSUM)
+        header = _HEADER.pack(
+            magic, len(data) + sums, len(data), self._previous.get(magic, -1), _CRC32, _BYTES_PER_CHECKSUM, checked
+        )
+        at = self.position
+        self._previous[magic] = at
+        self._plain_bytes += checked
+        self._out(b"".join((header, data, _checksums(header, data))))
+        return at, checked + sums
+
+    def _out(self, data: bytes) -> None:
+        self.write(data)
+        self.position += len(data)
+
+    def _info(self) -> bytes:
+        entries = {
+            b"BLOOM_FILTER_TYPE": b"ROW",
+            b"DELETE_FAMILY_COUNT": bytes(8),
+            b"KEY_VALUE_VERSION": struct.pack(">i", 1),
+            b"LAST_BLOOM_KEY": self._last_row,
+            b"MAX_MEMSTORE_TS_KEY": bytes(8),
+            b"hfile.AVG_KEY_LEN": struct.pack(">i", self._key_bytes // self._cells),
+            b"hfile.AVG_VALUE_LEN": struct.pack(">i", self._value_bytes // self._cells),
+            b"hfile.CREATE_TIME_TS": struct.pack(">q", self.created_ms),
+            b"hfile.LASTKEY": self._last_key,
+        }
+        pairs = (_delimited(1, _delimited(1, name) + _delimited(2, value)) for name, value in entries.items())
+        proto = b"".join(pairs)
+        return b"PBUF" + varint(len(proto)) + proto
+
+    def _trailer(self, info_at: int, at_open: int, index_bytes: int) -> bytes:
+        numbers = {
+            1: info_at,
+            2: at_open,
+            3: index_bytes,
+            4: self._plain_bytes,
+            5: len(self._index),
+            6: 0,
+            7: self._cells,
+            8: 1,
+            9: self._index[0][0],
+            10: self._index[-1][0],
+        }
+        proto = b"".join(varint(number << 3) + varint(value) for number, value in numbers.items())
+        proto += _delimited(11, _COMPARATOR) + varint(12 << 3) + varint(_NO_COMPRESSION)
+        found = b'TRABLK"$' + varint(len(proto)) + proto
+        return found.ljust(_TRAILER_BYTES - 4, b"\0") + b"\3\0\0\3"
+
+
+def sorted_order(keys: pa.LargeBinaryArray) -> Integers:
+    """The rows by key, as unsigned bytes compare; of several with one key, the last one alone."""
+    import pyarrow.compute as pc
+
+    solid = from_offsets(offsets_of(keys), keys.buffers()[2])
+    order: Integers = pc.sort_indices(solid).to_numpy().astype(np.int64)  # stable, so equal keys keep their order
+    ordered = solid.take(pa.array(order, pa.int64()))
+    if len(ordered) < 2:
+        return order
+    differs = pc.not_equal(ordered.slice(0, len(ordered) - 1), ordered.slice(1)).to_numpy(zero_copy_only=False)
+    last_ones: Integers = order[np.append(differs, True)]
+    return last_ones
+
+
+def _checksums(header: bytes, data: bytes | memoryview) -> bytes:
+    first = _BYTES_PER_CHECKSUM - len(header)
+    sums = [zlib.crc32(data[:first], zlib.crc32(header))]
+    sums += [zlib.crc32(data[at : at + _BYTES_PER_CHECKSUM]) for at in range(first, len(data), _BYTES_PER_CHECKSUM)]
+    return struct.pack(f">{len(sums)}I", *sums)
+
+
+def _entry(entry: tuple[int, int, bytes]) -> bytes:
+    at, size, key = entry
+    return _ENTRY.pack(at, size) + _hadoop_vint(len(key)) + key
+
+
+def _hadoop_vint(number: int) -> bytes:
+    """Hadoop's variable-length integer (WritableUtils.writeVInt), of a number ≥ 0."""
+    if number < 128:
+        return bytes([number])
+    size = (number.bit_length() + 7) // 8
+    return bytes([256 - 112 - size]) + number.to_bytes(size, "big")
+
+
+def _delimited(number: int, data: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def _first_key(cells: memoryview) -> bytes:
+    size = int.from_bytes(cells[:4], "big")
+    return bytes(cells[8 : 8 + size])
+
+
+def _last_key(row: memoryview) -> bytes:
+    """The key of the last cell of a row."""
+    at = 0
+    while True:
+        key, value = int.from_bytes(row[at : at + 4], "big"), int.from_bytes(row[at + 4 : at + 8], "big")
+        end = at + 8 + key + value + 1
+        if end >= len(row):
+            return bytes(row[at + 8 : at + 8 + key])
+        at = end
