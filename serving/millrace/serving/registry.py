@@ -15,6 +15,7 @@ from time import monotonic
 
 from millrace.catalog import ApiMark, ApiRecord, Catalog
 from millrace.errors import MillraceError
+from millrace.serving import tracing
 from millrace.serving.call import Answer, Api, Call, Plan
 from millrace.serving.guards import Guard, GuardMaker, chain, enter, leave_all
 from millrace.serving.metrics import Metrics
@@ -65,7 +66,11 @@ class Served:
     async def _guarded(self, call: Call) -> Answer:
         ended = enter(self.guards, call) if self.guards else ()
         try:
-            answer = await self._in_time(call)
+            if tracing.on():
+                with tracing.span(f"{self.plan.kind} {call.operation}", call.context.trace, api=self.plan.api):
+                    answer = await self._in_time(call)
+            else:
+                answer = await self._in_time(call)
         except BaseException as error:
             leave_all(ended, error)
             raise

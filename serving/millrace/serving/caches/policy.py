@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
 from millrace.spec.shape import apis
+
+log = logging.getLogger(__name__)
 
 #: The last part of an answer's life in which one caller refreshes it ahead of time.
 EARLY_SHARE = 0.1
@@ -23,6 +26,8 @@ class Policy:
 
     @classmethod
     def of(cls, cache: apis.Cache) -> Policy:
+        if cache.shared is not None:
+            log.warning("`cache.shared: %s` has no effect yet: answers are kept in each worker", cache.shared)
         return cls(
             ttl_s=cache.ttl.total_seconds(),
             size=cache.size,

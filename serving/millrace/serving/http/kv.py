@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from millrace.serving import tracing
 from millrace.serving.call import Answer, Call, Operation
 from millrace.serving.formats import encode_row, encode_rows, negotiate
 from millrace.serving.http.messages import Header, Request, Response
@@ -100,13 +101,17 @@ async def _post(service: Service, request: Request) -> Response:
 def context_of(service: Service, request: Request) -> Any:
     """Who calls, until when, and whether the cache may answer (`Cache-Control: no-cache` passes it by)."""
     try:
-        return service.context(
+        context = service.context(
             request.header(b"authorization"),
             request.header(b"x-timeout-ms"),
             fresh="no-cache" in request.header(b"cache-control").lower(),
         )
+    except Refused:
+        raise
     except ValueError as error:
         raise Refused(f"X-Timeout-Ms: {error}", hint="a number of milliseconds, e.g. 50") from error
+    context.trace = tracing.parent_of(request.headers)
+    return context
 
 
 def headers_of(served: Served, answer: Answer) -> tuple[Header, ...]:

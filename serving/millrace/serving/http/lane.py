@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from millrace.connectors.base import Form
+from millrace.serving import tracing
 from millrace.serving.call import Call, Operation
 from millrace.serving.formats import Format, encode_row, negotiate
 from millrace.serving.guards import enter, leave_all
@@ -41,7 +42,7 @@ class KvLane:
 
     def begin(self, exchange: Exchange, method: bytes, target: bytes, headers: Mapping[bytes, bytes]) -> bool:
         """Begin to answer; False for what is not for this lane: other addresses, composite keys, special wishes."""
-        if not target.startswith(PREFIX) or (method != b"GET" and method != b"HEAD"):
+        if not target.startswith(PREFIX) or tracing.on() or (method != b"GET" and method != b"HEAD"):
             return False
         name, _, key = target[7:].partition(b"/")
         if self._snapshot is not self._registry.snapshot:

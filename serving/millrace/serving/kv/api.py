@@ -7,11 +7,12 @@ from typing import Any
 
 from millrace.connectors.base import Form, StoredReader
 from millrace.errors import NotFound
+from millrace.serving import tracing
 from millrace.serving.caches import Cache, Policy, Unkept
 from millrace.serving.call import Answer, Api, Call, Operation, Origin
 from millrace.serving.keys.scan import scan
 from millrace.serving.kv.rows import StoredRow, StoredRows
-from millrace.serving.kv.source import stored_reader
+from millrace.serving.kv.source import TracedReader, stored_reader
 from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
 from millrace.serving.refusals import Refused, TooLarge
 from millrace.serving.signing import signing_key
@@ -31,6 +32,8 @@ class KvApi:
         self._reader = plan.reader(host.settings)
         rows = stored_reader(self._reader, plan.asset, plan.fields)
         self._source: StoredReader = GuardedRows(rows, host.breakers.of(str(plan.options["connection"])))
+        if tracing.on():
+            self._source = TracedReader(self._source, plan.connector)
         self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
         self.most_keys = int(plan.profile.limits.get("keys") or DEFAULT_MOST_KEYS)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from millrace.connectors.base import Field, Form, KeyReader, StoredReader
+from millrace.serving import tracing
 
 
 def stored_reader(reader: KeyReader, asset: str, fields: Sequence[Field]) -> StoredReader:
@@ -14,6 +15,26 @@ def stored_reader(reader: KeyReader, asset: str, fields: Sequence[Field]) -> Sto
     if isinstance(getattr(type(reader), "form", None), property):
         return cast(StoredReader, reader)
     return RowReader(reader, asset, tuple(fields))
+
+
+class TracedReader:
+    """A `StoredReader` with a span around what it asks the store."""
+
+    def __init__(self, reader: StoredReader, connector: str) -> None:
+        self._reader = reader
+        self._connector = connector
+
+    @property
+    def form(self) -> Form:
+        return self._reader.form
+
+    async def fetch(self, form: Form, key: Any, stored_key: bytes) -> tuple[Form, Any]:
+        with tracing.span(f"{self._connector} get"):
+            return await self._reader.fetch(form, key, stored_key)
+
+    async def fetch_all(self, form: Form, keys: Sequence[Any]) -> tuple[Form, Sequence[Any]]:
+        with tracing.span(f"{self._connector} mget"):
+            return await self._reader.fetch_all(form, keys)
 
 
 class RowReader:
