@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from millrace.catalog.access_model import AuditEntry, Consumer, Grant, GrantState, QuotaPeriod, Terms, Token
+from millrace.catalog.access_json import audit_json, consumer_json, grant_json, read_expiry, read_terms, token_json
+from millrace.catalog.access_model import Consumer, Grant, GrantState, Terms
 from millrace.cli.output import exits, results, show, table
 from millrace.cli.spec_commands import Json
 from millrace.cli.workspace import open_catalog
 from millrace.spec.priority import Priority
 from millrace.spec.settings import Settings
-from millrace.spec.units import parse_duration
 
 Name = Annotated[str, typer.Argument(help="The consumer.", show_default=False)]
 Number = Annotated[int, typer.Argument(help="The grant's number.", show_default=False)]
@@ -64,7 +64,7 @@ def add(
 def consumers(as_json: Json = False) -> None:
     """List the consumers."""
     with exits(), open_catalog(Settings.from_env()) as catalog:
-        found = [_consumer(c) for c in catalog.access.consumers()]
+        found = [consumer_json(c) for c in catalog.access.consumers()]
         names = ("consumer", "priority", "owner", "description", "created", "disabled")
         show(found, as_json, lambda: table("", names, [[c[n] for n in names] for c in found]))
 
@@ -88,7 +88,7 @@ def token(consumer: Name, expires: Expires = None, actor: Actor = None, as_json:
 def tokens(consumer: Name, as_json: Json = False) -> None:
     """List a consumer's tokens by their ids, which stand behind `mr_`."""
     with exits(), open_catalog(Settings.from_env()) as catalog:
-        found = [_token(t) for t in catalog.access.tokens(consumer)]
+        found = [token_json(t) for t in catalog.access.tokens(consumer)]
         names = ("token", "created", "expires", "revoked")
         show(found, as_json, lambda: table(consumer, names, [[t[n] for n in names] for t in found]))
 
@@ -116,7 +116,7 @@ def request(
 ) -> None:
     """Ask for access to an API. Somebody approves or refuses it."""
     with exits(), open_catalog(Settings.from_env()) as catalog:
-        terms = _terms(columns, rows, rate, quota, expires)
+        terms = _terms(columns, rows, rate, quota, expires) or Terms()
         _show_grant(catalog.access.request(consumer, api, terms, purpose, _actor(actor)), as_json)
 
 
@@ -132,9 +132,8 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Give what was asked for; or, with any of the limits given here, these instead of those that were asked for."""
-    changed = any(limit is not None for limit in (columns, rows, rate, quota, expires))
     with exits(), open_catalog(Settings.from_env()) as catalog:
-        terms = _terms(columns, rows, rate, quota, expires) if changed else None
+        terms = _terms(columns, rows, rate, quota, expires)
         _show_grant(catalog.access.approve(grant, _actor(actor), terms, reason), as_json)
 
 
@@ -190,41 +189,6 @@ def log(
         show(found, as_json, lambda: table("", names, shown, right=("entry",)))
 
 
-def grant_json(grant: Grant) -> dict[str, Any]:
-    """A grant for a machine; times are ISO 8601 in UTC."""
-    terms = grant.terms
-    return {
-        "grant": grant.id,
-        "consumer": grant.consumer,
-        "api": grant.api,
-        "state": str(grant.state),
-        "columns": None if terms.columns is None else list(terms.columns),
-        "rows": terms.row_filter,
-        "rate": terms.requests_per_second,
-        "quota": f"{terms.quota}/{terms.quota_period}" if terms.quota else None,
-        "expires": _text(terms.expires_at),
-        "purpose": grant.purpose,
-        "reason": grant.reason,
-        "requested": _text(grant.requested_at),
-        "requested_by": grant.requested_by,
-        "decided": _text(grant.decided_at),
-        "decided_by": grant.decided_by,
-    }
-
-
-def audit_json(entry: AuditEntry) -> dict[str, Any]:
-    """An entry of the log for a machine."""
-    return {
-        "entry": entry.id,
-        "at": _text(entry.at),
-        "actor": entry.actor,
-        "action": entry.action,
-        "consumer": entry.consumer,
-        "api": entry.api,
-        "details": dict(entry.details),
-    }
-
-
 def _set_disabled(consumer: str, disabled: bool, actor: str | None) -> None:
     with exits(), open_catalog(Settings.from_env()) as catalog:
         catalog.access.set_disabled(consumer, disabled, _actor(actor))
@@ -244,44 +208,31 @@ def _show_grant(grant: Grant, as_json: bool) -> None:
     show(grant_json(grant), as_json, lambda: results.print(text, markup=False))
 
 
-def _terms(columns: str | None, rows: str | None, rate: int | None, quota: str | None, expires: str | None) -> Terms:
-    requests, period = _quota(quota)
-    names = None if columns is None else tuple(name.strip() for name in columns.split(",") if name.strip())
+def _terms(
+    columns: str | None, rows: str | None, rate: int | None, quota: str | None, expires: str | None
+) -> Terms | None:
+    names = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
+    given = {"columns": names, "rows": _condition(rows), "rate": rate, "quota": quota, "expires": expires}
     try:
-        return Terms(names, _condition(rows), rate, requests, period, _until(expires))
+        return read_terms(given, datetime.now(UTC))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _quota(text: str | None) -> tuple[int | None, QuotaPeriod | None]:
-    if text is None:
-        return None, None
-    number, _, period = text.replace("_", "").replace(",", "").partition("/")
-    if not number.strip().isdecimal() or period.strip() not in list(QuotaPeriod):
-        raise typer.BadParameter(f"'{text}' is no quota; expected e.g. 100000/day, and hour, day or month")
-    return int(number), QuotaPeriod(period.strip())
-
-
-def _condition(text: str | None) -> Mapping[str, Any] | None:
+def _condition(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        found = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise typer.BadParameter(f"--rows is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise typer.BadParameter("--rows is not a JSON object with a condition")
-    return found
 
 
 def _until(text: str | None) -> datetime | None:
-    if text is None:
-        return None
     try:
-        lasts: timedelta = parse_duration(text)
+        return read_expiry(text, datetime.now(UTC))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    return datetime.now(UTC) + lasts
 
 
 def _actor(name: str | None) -> str:
@@ -293,29 +244,5 @@ def _actor(name: str | None) -> str:
         return "unknown"
 
 
-def _consumer(consumer: Consumer) -> dict[str, Any]:
-    return {
-        "consumer": consumer.name,
-        "priority": str(consumer.priority),
-        "owner": consumer.owner,
-        "description": consumer.description,
-        "created": _text(consumer.created_at),
-        "disabled": _text(consumer.disabled_at),
-    }
-
-
-def _token(token: Token) -> dict[str, Any]:
-    return {
-        "token": token.id,
-        "created": _text(token.created_at),
-        "expires": _text(token.expires_at),
-        "revoked": _text(token.revoked_at),
-    }
-
-
 def _flat(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
-
-
-def _text(time: datetime | None) -> str | None:
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else None

@@ -23,6 +23,7 @@ class Settings:
     | `connections_file` | `MILLRACE_CONNECTIONS` | `connections.yaml` in the working directory |
     | `signing_key_file` | `MILLRACE_SIGNING_KEY_FILE` | `<home>/signing.key`, made when there is none |
     | `spark_master` | `MILLRACE_SPARK_MASTER` | `local[*]` |
+    | `admin_token` | `MILLRACE_ADMIN_TOKEN` | none: nobody may change access over HTTP |
     | `spark_conf` | `MILLRACE_SPARK_CONF` | none; `key=value` pairs with spaces between, quoted as in a shell |
     """
 
@@ -33,6 +34,7 @@ class Settings:
     signing_key_file: Path
     spark_master: str = "local[*]"
     spark_conf: Mapping[str, str] = field(default_factory=dict)
+    admin_token: str = field(default="", repr=False)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -50,6 +52,7 @@ class Settings:
             signing_key_file=Path(env.get("MILLRACE_SIGNING_KEY_FILE") or home / "signing.key").expanduser().absolute(),
             spark_master=env.get("MILLRACE_SPARK_MASTER") or "local[*]",
             spark_conf=_pairs(env.get("MILLRACE_SPARK_CONF", "")),
+            admin_token=env.get("MILLRACE_ADMIN_TOKEN", ""),
         )
 
 

@@ -58,6 +58,11 @@ class Protection:
         return (self._overload_guard, *access, self._rate_guard, self._bulkhead_guard)
 
     @property
+    def catalog(self) -> Catalog | None:
+        """The catalog whose permissions hold here; None where they are off, or before `open`."""
+        return self._catalog
+
+    @property
     def problem(self) -> str:
         """Why permissions may be out of date; empty when they are not."""
         return self._permissions.problem if self._permissions is not None else ""

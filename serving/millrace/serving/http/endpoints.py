@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millrace.serving.http import kv, openapi, sql, status, union
+from millrace.serving.http import admin, kv, openapi, sql, status, union
 from millrace.serving.http.routes import Route
 from millrace.serving.http.status import Dumps
 from millrace.serving.service import Service
@@ -10,5 +10,5 @@ from millrace.serving.service import Service
 
 def all_routes(service: Service, dumps: Dumps | None = None) -> list[Route]:
     """Every route of a service. `dumps` gives the numbers of all workers; this one's alone by default."""
-    modules = (kv, sql, union, openapi)
+    modules = (kv, sql, union, openapi, admin)
     return [*status.routes(service, dumps), *(route for module in modules for route in module.routes(service))]
