@@ -57,6 +57,10 @@ class Options(BaseModel):
         """Columns that these options refer to, by the option's name, e.g. `{"key": ["id"]}` of a target."""
         return {}
 
+    def refused_in(self, mode: Mode) -> str | None:
+        """Why a target with these options can't be loaded in this mode, for a person; None when it can."""
+        return None
+
 
 @dataclass(frozen=True)
 class SourceRole:

@@ -98,6 +98,7 @@ def rule_problems(sections: Sections) -> list[Problem]:
         *_test_connections(sections),
         *problems,
         *_deletes(sections, columns),
+        *_modes(sections),
         *_final_columns(sections, columns),
     ]
 
@@ -220,6 +221,16 @@ def _columns(sections: Sections) -> tuple[flow.Columns | None, list[Problem]]:
         columns, problems = flow.follow(entry.step(), columns)
         found += [problem.under("transform", index) for problem in problems]
     return columns, found
+
+
+def _modes(sections: Sections) -> Iterator[Problem]:
+    """Options that a target needs in this mode, or can't have in it."""
+    if sections.mode not in list(Mode):
+        return
+    for index, target in enumerate(sections.targets):
+        reason = target.options.refused_in(Mode(sections.mode)) if target is not None else None
+        if target is not None and reason is not None:
+            yield Problem(("targets", index, target.one), reason, on_key=True)
 
 
 def _deletes(sections: Sections, columns: flow.Columns | None) -> Iterator[Problem]:

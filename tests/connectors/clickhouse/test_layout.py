@@ -116,10 +116,10 @@ def test_the_table_of_a_version_is_made_like_this() -> None:
 
 
 def test_the_view_is_replaced_in_one_statement() -> None:
-    assert layout.replace_view(_place()) == (
+    assert layout.replace_view(_place(), "SELECT * FROM t", _place().marker(sealed=True)) == (
         "CREATE OR REPLACE VIEW `shop`.`requests`\n"
         "DEFINER = CURRENT_USER SQL SECURITY DEFINER\n"
-        "AS SELECT * FROM `shop`.`requests__v1`\n"
+        "AS SELECT * FROM t\n"
         'COMMENT \'{"millrace": 1, "asset": "requests", "version": "v1", "sealed": true}\''
     )
 
@@ -151,7 +151,7 @@ def test_options_that_do_not_fit_the_columns_are_told(options: dict[str, object]
 
 @given(st.text(min_size=1), st.text())
 def test_markers_come_back_and_are_told_from_other_comments(asset: str, other: str) -> None:
-    marker = Marker(asset, "v1", sealed=False)
+    marker = Marker(asset, "v1", sealed=False, rows_id="v1")
     assert Marker.parse(marker.text()) == marker
     assert Marker.parse(other) is None
 

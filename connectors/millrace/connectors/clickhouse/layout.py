@@ -74,9 +74,14 @@ class Marker:
     asset: str
     version: str
     sealed: bool = True
+    rows_id: str = ""  # of merge and append: the first version of the line
+    number: int = 1  # of merge: counts the versions of the line
 
     def text(self) -> str:
-        return json.dumps({"millrace": _FORMAT, **asdict(self)})
+        found = {"millrace": _FORMAT, **asdict(self)}
+        if self.rows_id in ("", self.version):  # the first of its line, or the only one
+            del found["rows_id"], found["number"]
+        return json.dumps(found)
 
     @classmethod
     def parse(cls, comment: str) -> Marker | None:
@@ -84,7 +89,8 @@ class Marker:
         try:
             found = json.loads(comment)
             if found["millrace"] == _FORMAT:
-                return cls(str(found["asset"]), str(found["version"]), bool(found["sealed"]))
+                line = str(found.get("rows_id", found["version"])), int(found.get("number", 1))
+                return cls(str(found["asset"]), str(found["version"]), bool(found["sealed"]), *line)
         except (ValueError, TypeError, KeyError):
             return None
         return None
@@ -98,6 +104,7 @@ class Place:
     view: str
     asset: str
     version: str
+    rows_id: str = ""
 
     @property
     def table(self) -> str:
@@ -122,8 +129,8 @@ class Place:
     def sql(self, name: str) -> str:
         return f"{quote(self.database)}.{quote(name)}"
 
-    def marker(self, *, sealed: bool) -> Marker:
-        return Marker(self.asset, self.version, sealed)
+    def marker(self, *, sealed: bool, number: int = 1) -> Marker:
+        return Marker(self.asset, self.version, sealed, self.rows_id, number)
 
 
 def clickhouse_type(type_: DataType, *, nullable: bool = True, low_cardinality: bool = False) -> str:
@@ -184,10 +191,10 @@ def column_of(name: str, type_: str, comment: str = "") -> Column:
 def filled_columns(columns: Sequence[Column], options: ClickHouseOptions) -> frozenset[str]:
     """The columns that can't hold nulls: those of the sorting key, the partition key, the TTL and the engine."""
     expressions = [options.ttl or "", options.engine]
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = (options.interval,) if options.interval else ()
     if not _is_on(options.settings.get("allow_nullable_key", False)):
         expressions.append(options.partition_by or "")
-        keys = options.order_by
+        keys += options.order_by
     words = {a or b for text in expressions for a, b in _WORD.findall(text)}
     return frozenset(c.name for c in columns if c.name in words or c.name in keys)
 
@@ -209,11 +216,19 @@ def check_columns(columns: Sequence[Column], options: ClickHouseOptions) -> None
             raise ValueError(f"low_cardinality names '{name}', but that is a {types[name]}, not a string")
 
 
-def create_table(place: Place, columns: Sequence[Column], options: ClickHouseOptions) -> str:
-    """The statement that makes the empty table of a version. Its TTL comes with the publish: see `modify_ttl`."""
-    filled = filled_columns(columns, options)
-    lines = ",\n    ".join(_column(column, filled, options) for column in columns)
-    parts = [f"CREATE TABLE {place.sql(place.table)} (\n    {lines}\n)", f"ENGINE = {options.engine}"]
+def create_table(
+    place: Place,
+    columns: Sequence[Column],
+    options: ClickHouseOptions,
+    engine: str | None = None,
+    hidden: Sequence[str] = (),
+) -> str:
+    """The statement that makes the empty table of a version. Its TTL comes with the publish: see `modify_ttl`.
+
+    `engine` in place of the options' one; `hidden` are definitions of columns besides.
+    """
+    lines = ",\n    ".join([*(column_definition(column, columns, options) for column in columns), *hidden])
+    parts = [f"CREATE TABLE {place.sql(place.table)} (\n    {lines}\n)", f"ENGINE = {engine or options.engine}"]
     if options.partition_by:
         parts.append(f"PARTITION BY {options.partition_by}")
     if options.primary_key:
@@ -230,12 +245,12 @@ def modify_ttl(place: Place, ttl: str) -> str:
     return f"ALTER TABLE {place.sql(place.table)} MODIFY TTL {ttl}"
 
 
-def seal_table(place: Place) -> str:
-    """The statement that notes that a version's table is complete."""
-    return f"ALTER TABLE {place.sql(place.table)} MODIFY COMMENT {quote_text(place.marker(sealed=True).text())}"
+def note(place: Place, marker: Marker) -> str:
+    """The statement that notes what a version's table is, and whether it is complete."""
+    return f"ALTER TABLE {place.sql(place.table)} MODIFY COMMENT {quote_text(marker.text())}"
 
 
-def replace_view(place: Place) -> str:
+def replace_view(place: Place, query: str, marker: Marker) -> str:
     """The one atomic statement that makes a version current.
 
     Readers need rights on the view only, as on a table: it reads with the rights of who published it.
@@ -243,8 +258,8 @@ def replace_view(place: Place) -> str:
     return (
         f"CREATE OR REPLACE VIEW {place.sql(place.view)}\n"
         "DEFINER = CURRENT_USER SQL SECURITY DEFINER\n"
-        f"AS SELECT * FROM {place.sql(place.table)}\n"
-        f"COMMENT {quote_text(place.marker(sealed=True).text())}"
+        f"AS {query}\n"
+        f"COMMENT {quote_text(marker.text())}"
     )
 
 
@@ -255,7 +270,9 @@ def comparable_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
     return tuple(exact or scalars)
 
 
-def _column(column: Column, filled: frozenset[str], options: ClickHouseOptions) -> str:
+def column_definition(column: Column, columns: Sequence[Column], options: ClickHouseOptions) -> str:
+    """A column of a version's table, as CREATE TABLE and ADD COLUMN have it."""
+    filled = filled_columns(columns, options)
     type_ = clickhouse_type(
         column.type, nullable=column.name not in filled, low_cardinality=column.name in options.low_cardinality
     )

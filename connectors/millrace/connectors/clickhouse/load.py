@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from millrace.connectors.base import Loader, Target, Version
-from millrace.connectors.clickhouse import layout
+from millrace.connectors.clickhouse import layout, lines
 from millrace.connectors.clickhouse.endpoint import Endpoint, endpoint_of
 from millrace.connectors.clickhouse.layout import Marker, Place
 from millrace.connectors.clickhouse.link import Link
 from millrace.connectors.clickhouse.options import ClickHouseOptions
 from millrace.errors import TargetError
 from millrace.spec.connection import Connection
-from millrace.spec.connector import Options
+from millrace.spec.connector import Mode, Options
 from millrace.spec.types import Column
 
 if TYPE_CHECKING:
@@ -57,16 +58,40 @@ class ClickHouseTarget(Target):
         self._check_view(place, doing)
         self._refuse_current(place, doing, "load it as a new version")
         self._drop_tables(place, doing)
-        self._link.command(doing, layout.create_table(place, version.columns, self.clickhouse))
+        if version.own_rows:
+            engine, hidden = lines.engine(self.clickhouse, version.mode), lines.hidden_columns(version.mode)
+            self._link.command(doing, layout.create_table(place, version.columns, self.clickhouse, engine, hidden))
+        else:
+            self._clone(version, place, doing)
         if self.clickhouse.ttl:  # a TTL that is wrong must fail now; until the publish, rows are counted and must stay
             self._link.command(doing, layout.modify_ttl(place, self.clickhouse.ttl))
             self._link.command(doing, f"ALTER TABLE {place.sql(place.table)} REMOVE TTL")
+
+    def _clone(self, version: Version, place: Place, doing: str) -> None:
+        """Make the version's table as a clone of the current one, with the columns that are new."""
+        base = self._marker(place, place.view, doing)
+        if base is None or base.rows_id != version.rows_id:
+            raise TargetError(
+                f"{doing}: readers of {self._endpoint} see {base.version if base else 'nothing'}, which is not one of "
+                "the versions that this one goes on from",
+                hint="load everything anew with `millrace run --full-refresh`",
+            )
+        for statement in lines.clone(place, Place(place.database, place.view, place.asset, base.version).table):
+            self._link.command(doing, statement)
+        number = base.number + 1
+        self._link.command(doing, layout.note(place, place.marker(sealed=False, number=number)))
+        for column in version.columns:
+            definition = layout.column_definition(column, version.columns, self.clickhouse)
+            self._link.command(doing, lines.add_column(place, definition))
+        if version.mode is Mode.MERGE:
+            self._link.command(doing, lines.set_number(place, number))
 
     def loader(self, version: Version) -> Loader:
         from millrace.connectors.clickhouse.loader import ClickHouseLoader
 
         filled = layout.filled_columns(version.columns, self.clickhouse)
-        return ClickHouseLoader(self._endpoint, self._place(version), version.columns, filled, self.clickhouse.order_by)
+        key = self.clickhouse.order_by
+        return ClickHouseLoader(self._endpoint, self._place(version), version.columns, filled, key, version.deletes)
 
     def seal(self, version: Version) -> None:
         """Attach what the tasks have written to the version's table; hard links, so that it takes no time or room."""
@@ -80,18 +105,42 @@ class ClickHouseTarget(Target):
                 hint="somebody dropped it while it was loaded: run the spec again",
             )
         if not marker.sealed:
-            self._link.command(doing, f"TRUNCATE TABLE {table}", _NO_SIZE_LIMIT)
-            for name in self._staging(place, doing):
-                if place.is_part(name):
-                    self._link.command(doing, f"ALTER TABLE {table} ATTACH PARTITION ALL FROM {place.sql(name)}")
-            self._link.command(doing, layout.seal_table(place))
+            parts = [name for name in self._staging(place, doing) if place.is_part(name)]
+            self._make_room(version, place, parts, doing)
+            for name in parts:
+                self._link.command(doing, f"ALTER TABLE {table} ATTACH PARTITION ALL FROM {place.sql(name)}")
+            self._link.command(doing, layout.note(place, replace(marker, sealed=True)))
         for name in self._staging(place, doing):
             self._drop(place, name, doing)
+
+    def _make_room(self, version: Version, place: Place, parts: Sequence[str], doing: str) -> None:
+        """Take away what the parts are to stand in place of; everything, or the interval, or nothing."""
+        table = place.sql(place.table)
+        if version.own_rows:
+            self._link.command(doing, f"TRUNCATE TABLE {table}", _NO_SIZE_LIMIT)
+        window = lines.in_window(self.clickhouse, version.window) if version.mode is Mode.APPEND else None
+        if window is None:
+            return
+        outside = sum(
+            int(self._link.rows(doing, f"SELECT count() FROM {place.sql(name)} WHERE NOT ({window})")[0][0])
+            for name in parts
+        )
+        if outside:
+            raise TargetError(
+                f"{doing}: {outside:,} rows have a time in '{self.clickhouse.interval}' that is outside of the run's "
+                f"interval, {version.window.start} to {version.window.end}",
+                hint="keep to the interval in the source or the transform, e.g. `where: \"day = '{{ ds }}'\"`: else "
+                "a run that is repeated would double them",
+            )
+        if not version.own_rows:
+            self._link.command(doing, f"ALTER TABLE {table} DELETE WHERE {window}", {"mutations_sync": 2})
 
     def count(self, version: Version) -> int:
         place = self._place(version)
         doing = f"counting version {version.id} of {version.asset}"
-        return int(self._link.rows(doing, f"SELECT count() FROM {place.sql(place.table)}")[0][0])
+        marker = self._marker(place, place.table, doing)
+        condition = lines.new_rows(version, self.clickhouse, marker.number if marker else 1)
+        return int(self._link.rows(doing, f"SELECT count() FROM {place.sql(place.table)} WHERE {condition}")[0][0])
 
     def mismatches(self, version: Version, sample: pa.Table) -> list[str]:
         from millrace.connectors.clickhouse.readback import mismatches
@@ -114,7 +163,8 @@ class ClickHouseTarget(Target):
         if self.clickhouse.ttl and not self._has_ttl(place, doing):
             self._link.command(doing, layout.modify_ttl(place, self.clickhouse.ttl))
         if self.current(version.asset) != version.id:
-            self._link.command(doing, layout.replace_view(place))
+            query = lines.shown(place, version.columns, version.mode)
+            self._link.command(doing, layout.replace_view(place, query, marker))
 
     def current(self, asset: str) -> str | None:
         doing = f"looking up the current version of {asset}"
@@ -127,6 +177,10 @@ class ClickHouseTarget(Target):
         place = self._place(version)
         self._refuse_current(place, doing, "publish another one first")
         self._drop_tables(place, doing)
+
+    def forget(self, version: Version) -> None:
+        """Drop the version's table: the rows that others share with it are in their own, by hard links."""
+        self.drop(version)
 
     def unpublish(self, asset: str) -> None:
         if self.current(asset) is not None:
@@ -149,7 +203,7 @@ class ClickHouseTarget(Target):
         return self._link.endpoint
 
     def _place(self, version: Version) -> Place:
-        return self._place_of(version.asset, version.id)
+        return replace(self._place_of(version.asset, version.id), rows_id=version.rows_id)
 
     def _place_of(self, asset: str, version: str) -> Place:
         if not self._database:

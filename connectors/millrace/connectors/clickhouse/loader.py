@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from millrace.connectors.base import DirtyRow, Loaded
 from millrace.connectors.clickhouse.endpoint import Endpoint
 from millrace.connectors.clickhouse.layout import Place
+from millrace.connectors.clickhouse.lines import DELETED, DELETED_COLUMN
 from millrace.connectors.clickhouse.link import Link, RowRefused
 from millrace.errors import MillraceError, TransientError
 from millrace.spec.types import Column
@@ -38,10 +39,17 @@ class ClickHouseLoader:
     """
 
     def __init__(
-        self, endpoint: Endpoint, place: Place, columns: Sequence[Column], filled: frozenset[str], key: Sequence[str]
+        self,
+        endpoint: Endpoint,
+        place: Place,
+        columns: Sequence[Column],
+        filled: frozenset[str],
+        key: Sequence[str],
+        deletes: str | None = None,
     ) -> None:
         self._endpoint, self._place = endpoint, place
-        self._columns, self._filled = tuple(columns), filled
+        self._columns, self._filled = (*columns, DELETED_COLUMN) if deletes else tuple(columns), filled
+        self._deletes = deletes
         self._key = tuple(key) or tuple(c.name for c in columns[:_ORIGIN_COLUMNS])
         self._doing = f"loading version {place.version} of {place.asset}"
         self._link: Link | None = None
@@ -63,6 +71,8 @@ class ClickHouseLoader:
     def load(self, batch: pa.RecordBatch) -> Loaded:
         from millrace.connectors.clickhouse.encode import sift
 
+        if self._deletes is not None:
+            batch = _told_apart(batch, self._deletes)
         good, dirty = sift(batch, self._columns, self._filled, self._key)
         if good.num_rows:
             self._batches.append(good)
@@ -156,6 +166,12 @@ class ClickHouseLoader:
     def _opened(self) -> Link:
         assert self._link is not None, "open() comes first"
         return self._link
+
+
+def _told_apart(batch: pa.RecordBatch, deletes: str) -> pa.RecordBatch:
+    """The batch with the column of deletes under our own name; null is no delete."""
+    position = batch.schema.get_field_index(deletes)
+    return batch.set_column(position, DELETED, batch.column(position).fill_null(False))
 
 
 def _sum(one: Loaded, other: Loaded) -> Loaded:

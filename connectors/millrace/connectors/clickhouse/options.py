@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field, field_validator, model_validator
 
-from millrace.spec.connector import Options
+from millrace.spec.connector import Mode, Options
 
 _ENGINE = re.compile(r"(?:Replicated|Shared)?(?:Replacing)?MergeTree(?:\(.*\))?", re.DOTALL)
 _SETTING = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
@@ -50,6 +50,11 @@ class ClickHouseOptions(Options):
         default=None,
         description="Expression of the partition key. Few partitions: some dozens, not thousands.",
         examples=["toYYYYMM(day)"],
+    )
+    interval: str | None = Field(
+        default=None,
+        description="With `mode: append`, the date or timestamp column by which a run's interval is overwritten.",
+        examples=["day"],
     )
     ttl: str | None = Field(
         default=None,
@@ -109,8 +114,19 @@ class ClickHouseOptions(Options):
             )
         return self
 
+    def refused_in(self, mode: Mode) -> str | None:
+        match mode:
+            case Mode.APPEND if self.interval is None:
+                return "'mode: append' overwrites an interval: name the column of the time with 'interval'"
+            case Mode.MERGE if not self.order_by:
+                return "'mode: merge' knows rows by their key: name its columns with 'order_by'"
+            case Mode.MERGE if "(" in self.engine:
+                return "'mode: merge' chooses the engine's arguments itself: leave those of 'engine' out"
+        return None
+
     def referenced_columns(self) -> Mapping[str, Sequence[str]]:
         return {
+            "interval": (self.interval,) if self.interval else (),
             "order_by": self.order_by,
             "primary_key": self.primary_key,
             "codec": tuple(self.codec),
