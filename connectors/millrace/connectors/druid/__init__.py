@@ -11,6 +11,7 @@ connector = Connector(
     target=TargetRole(
         options=DruidOptions,
         implementation=None,
+        reader="millrace.connectors.druid.query:DruidReader",
         modes=frozenset({Mode.REPLACE, Mode.APPEND}),
         layouts=("segments",),
         rollback=False,
