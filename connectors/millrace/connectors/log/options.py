@@ -98,7 +98,7 @@ def _paths(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-FieldOrType = Annotated[LogField, BeforeValidator(_field)]
+FieldOrType = Annotated[LogField, BeforeValidator(_field, json_schema_input_type=TypeText | LogField)]
 Paths = Annotated[
     tuple[str, ...],
     BeforeValidator(_paths),

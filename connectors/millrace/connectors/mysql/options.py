@@ -114,7 +114,7 @@ class MysqlOptions(Options):
         " the primary key.",
         examples=["id"],
     )
-    cursor: Annotated[Cursor, BeforeValidator(_cursor)] | None = Field(
+    cursor: Annotated[Cursor, BeforeValidator(_cursor, json_schema_input_type=ColumnName | Cursor)] | None = Field(
         default=None,
         description="Read only the rows that are new or changed since the last publish, by this column: its name, or"
         " column and lag. For `mode: merge` and `append`.",
