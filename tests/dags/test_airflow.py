@@ -56,6 +56,16 @@ source:
 targets:
   - redis: {connection: nowhere, key: "{id}"}
 """
+MANY = """\
+version: 1
+asset: many_%(number)d
+business_line: line%(line)d
+priority: %(priority)s
+source:
+  log: {path: "none.json", format: json, fields: {id: bigint}}
+targets:
+  - redis: {connection: online, key: "{id}"}
+"""
 BAD = PLAYS.replace("asset: plays", "asset: bad").replace("[id]", "[ident]")
 CONFIG = "retries: {count: 2, wait: 1s, longest_wait: 2s}\npools: {slots: {high: 5}}\n"
 
@@ -201,6 +211,33 @@ def test_what_runs_after_an_asset_starts_by_its_publish_and_fails_at_once_withou
     assert "no connection 'nowhere'" in airflow.task_log("charts", run, failed)
 
 
+def test_a_cleared_task_goes_on_from_its_own_step_with_the_plan_of_its_run(place: Place) -> None:
+    airflow = place.airflow
+    runs = airflow.call("/dags/charts/dagRuns")["dag_runs"]
+    assert [run["state"] for run in runs] == ["failed"]
+    run = runs[0]["dag_run_id"]
+    failed = next(name for name, state in airflow.states("charts", run).items() if state == "failed")
+    redis = airflow.call("/connections/online")
+    known = {key: redis[key] for key in ("conn_type", "host", "port")}
+    airflow.call("/connections", {"connection_id": "nowhere", **known})
+    task = failed.partition(":")[0]
+    cleared = {
+        "dry_run": False,
+        "dag_run_id": run,
+        "task_ids": [task],
+        "include_downstream": True,
+        "only_failed": False,
+    }
+    airflow.call("/dags/charts/clearTaskInstances", cleared)
+    assert airflow.wait_for_run("charts", run) == "success"
+    tasks = airflow.tasks("charts", run)
+    assert (tasks["plan"]["try_number"], tasks[failed]["try_number"]) == (1, 2)
+    with place.catalog() as catalog:
+        (record,) = catalog.runs.list("charts")
+        assert record.state is RunState.SUCCEEDED
+        assert {step.name: step.attempt for step in record.steps}["plan"] == 1
+
+
 def test_a_failing_check_blocks_the_publish_and_frees_the_asset(place: Place) -> None:
     airflow, run = place.airflow, place.refused
     assert airflow.wait_for_run("refused", run) == "failed"
@@ -225,6 +262,24 @@ def test_a_bad_spec_alone_is_an_import_error_with_file_and_line(place: Place) ->
     assert error["filename"] == "bad.py"
     assert f"{place.airflow.specs / 'bad.yaml'}:10:16: unknown column 'ident'" in error["stack_trace"]
     assert {dag["dag_id"] for dag in place.airflow.call("/dags")["dags"]} >= {"plays", "refused", "charts"}
+
+
+def test_two_hundred_specs_are_dags_within_their_pools(place: Place) -> None:
+    airflow = place.airflow
+    for number in range(200):
+        values = {"number": number, "line": number % 10, "priority": ("high", "medium", "low")[number % 3]}
+        airflow.write_spec(f"many_{number}.yaml", MANY % values)
+
+    def all_there() -> bool:
+        found = airflow.call("/dags?limit=1&dag_id_pattern=many_%25")
+        return bool(found["total_entries"] == 200)
+
+    airflow.wait(all_there, "200 DAGs")
+    pools = {p["name"]: p["slots"] for p in airflow.call("/pools?limit=100")["pools"]}
+    assert {f"millrace_line{line}_{priority}" for line in range(10) for priority in ("high", "medium", "low")} <= set(
+        pools
+    )
+    assert len(airflow.call("/importErrors")["import_errors"]) == 1, "that of bad.yaml"
 
 
 def test_a_run_with_parameters_that_do_not_fit_is_refused(place: Place) -> None:

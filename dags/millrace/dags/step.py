@@ -25,6 +25,7 @@ from millrace.spec.connection import EMBEDDED, resolve
 from millrace.spec.connector import Options
 from millrace.spec.settings import Settings
 
+_WAIT_S = 60.0  # for another run of the asset, such as a backfill beside the schedule; then Airflow tries again
 PLAN, PUBLISH, RETIRE = "plan", "publish", "retire"
 
 
@@ -66,6 +67,7 @@ def _begin(request: StepRequest, settings: Settings, lines: Lines) -> str:
         full_refresh=request.full_refresh,
         trigger=request.trigger,
         key=request.key,
+        wait_s=_WAIT_S,
         limits=request.limits,
     )
     run_id = begin(spec, settings, asked, lines)
