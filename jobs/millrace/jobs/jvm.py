@@ -21,7 +21,7 @@ DEFAULT_DRIVER_MEMORY = "2g"
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 #: What Spark's own launcher opens on JDK 17 (org.apache.spark.launcher.JavaModuleOptions).
-_OPENS = (
+OPENS = (
     "java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
     "java.util.concurrent", "java.util.concurrent.atomic", "jdk.internal.ref", "sun.nio.ch", "sun.nio.cs",
     "sun.security.action", "sun.util.calendar",
@@ -101,7 +101,7 @@ def command(conf: Mapping[str, str]) -> list[str]:
         str(java()),
         *class_sharing.flags(java(), jars),
         "-XX:+IgnoreUnrecognizedVMOptions",
-        *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENS),
+        *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENS),
         "-Djdk.reflect.useDirectMethodHandle=false",
         "-Dio.netty.tryReflectionSetAccessible=true",
         f"-Dlog4j2.configurationFile={LOGGING}",

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 from millrace.errors import ConfigError, TransientError
 from millrace.jobs import jvm
+from millrace.jobs.sharing import refuse_plain_folder
+from millrace.jobs.shipping import code_archive
 from millrace.spec.settings import Settings
 
 if TYPE_CHECKING:
@@ -136,8 +138,11 @@ class SessionHolder:
 def spark_session(settings: Settings, app_name: str = "millrace", channels: int = 0) -> SparkSession:
     """Make or get the session. On `local[*]`, there are as many slots as cores, or as channels where those are more.
 
+    Executors elsewhere get millrace's own code, unless `spark.submit.pyFiles` names what they get.
+
     Raises ConfigError without a JDK 17, and TransientError when the JVM ends or doesn't answer in two minutes.
     """
+    refuse_plain_folder(settings)
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
@@ -150,7 +155,10 @@ def spark_session(settings: Settings, app_name: str = "millrace", channels: int 
     builder = SparkSession.builder.appName(app_name)
     for name, value in conf.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate()
+    session = builder.getOrCreate()
+    if not conf["spark.master"].startswith("local") and "spark.submit.pyFiles" not in settings.spark_conf:
+        session.sparkContext.addPyFile(str(code_archive()))
+    return session
 
 
 def configuration(settings: Settings, channels: int) -> dict[str, str]:

@@ -21,6 +21,7 @@ from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.lines import refuse_other_columns, stored_columns
 from millrace.jobs.plan import RunPlan, columns_of
+from millrace.jobs.sharing import refuse_private_folder
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.spark_metrics import waited_s
 from millrace.jobs.statistics import SourceStatistics
@@ -54,6 +55,7 @@ def stage(context: RunContext) -> Stats:
     the catalog in any case.
     """
     plan = context.plan()
+    refuse_private_folder(context.storage, context.spark())
     doing = f"staging {context.spec.asset} from {plan.source_connector}"
     catalog, gate = context.catalog, context.gate
     for step in ("read", "cast"):

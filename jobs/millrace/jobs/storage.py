@@ -46,41 +46,55 @@ def storage(work_dir: str, spark: Callable[[], SparkSession]) -> Storage:
     """The storage for a work directory: a plain path or `file:` URI is local, anything else is Hadoop's."""
     parts = urlsplit(work_dir)
     if parts.scheme in ("", "file"):
-        return LocalStorage(Path(parts.path).absolute())
+        return LocalStorage(Path(parts.path).absolute(), "file://" if parts.scheme else "")
     return HadoopStorage(work_dir.rstrip("/"), spark)
 
 
 class LocalStorage:
-    def __init__(self, root: Path) -> None:
+    """A folder that this process sees. Its paths keep the `file://` that it was named with: Spark must not take them
+    for paths of the cluster's own file system."""
+
+    def __init__(self, root: Path, prefix: str = "") -> None:
         self._root = root
+        self._prefix = prefix
 
     def path(self, *parts: str) -> str:
-        return str(self._root.joinpath(*parts))
+        return f"{self._prefix}{self._root.joinpath(*parts)}"
+
+    def local(self, path: str) -> str:
+        """A path as the operating system knows it."""
+        return path.removeprefix(self._prefix)
 
     def exists(self, path: str) -> bool:
-        return Path(path).exists()
+        return Path(self.local(path)).exists()
 
     def names(self, path: str) -> list[str]:
-        folder = Path(path)
+        folder = Path(self.local(path))
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
     def delete(self, path: str) -> None:
-        shutil.rmtree(path, ignore_errors=not Path(path).exists())
+        folder = Path(self.local(path))
+        shutil.rmtree(folder, ignore_errors=not folder.exists())
+
+    def remove(self, path: str) -> None:
+        """Delete one file; no error when there is none."""
+        Path(self.local(path)).unlink(missing_ok=True)
 
     def write(self, path: str, data: bytes) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(data)
+        file = Path(self.local(path))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
 
     def read(self, path: str) -> bytes:
-        return Path(path).read_bytes()
+        return Path(self.local(path)).read_bytes()
 
     def size(self, path: str) -> int:
-        return sum(entry.stat().st_size for entry in Path(path).rglob("*") if entry.is_file())
+        return sum(entry.stat().st_size for entry in Path(self.local(path)).rglob("*") if entry.is_file())
 
     def parquet_rows(self, path: str) -> int:
         import pyarrow.parquet as pq
 
-        return sum(pq.read_metadata(file).num_rows for file in Path(path).glob("*.parquet"))
+        return sum(pq.read_metadata(file).num_rows for file in Path(self.local(path)).glob("*.parquet"))
 
 
 class HadoopStorage:

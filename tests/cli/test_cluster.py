@@ -1,0 +1,70 @@
+"""A run on a standalone cluster whose workers have nothing of millrace but what is shipped to them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from millrace.jobs.sharing import hosts_without
+from millrace.jobs.shipping import code_archive
+from tests.cli.conftest import Shell
+from tests.servers.redis import RedisServer
+from tests.servers.spark import SparkCluster
+
+SPEC = """
+version: 1
+asset: people
+source:
+  log: {path: "FOLDER/*.csv", format: csv, fields: {id: bigint, name: string, age: int}}
+transform:
+  - where: age >= 0
+  - dedupe: {key: [id], keep: latest, by: age}
+checks:
+  - unique: [id]
+targets:
+  - redis: {connection: store, key: "{id}"}
+limits: {channels: 2, dirty: {max_rows: 2}}
+"""
+ROWS = 2000
+
+
+def test_a_run_goes_through_two_workers_that_have_no_code_of_ours(shell: Shell, redis_server: RedisServer) -> None:
+    shell.write("spec.yaml", [SPEC.replace("FOLDER", str(shell.folder))])
+    for part in range(2):
+        lines = [f"{n},name {n},{n % 90}" for n in range(part, ROWS, 2)]
+        shell.write(f"part-{part}.csv", [*lines, "nonsense"])
+    with SparkCluster() as cluster:
+        env = {
+            "MILLRACE_SPARK_MASTER": cluster.master.url,
+            "MILLRACE_SPARK_CONF": "spark.driver.host=127.0.0.1 spark.driver.bindAddress=127.0.0.1"
+            " spark.ui.enabled=false spark.driver.memory=512m spark.executor.memory=512m",
+            "MILLRACE_CONNECTION_STORE": redis_server.url,
+            "PYSPARK_PYTHON": str(cluster.python),
+        }
+        refused = shell("run", "spec.yaml", **env)
+        assert refused.code == 2
+        assert "is a folder of this machine, and tasks run on spark://" in " ".join(refused.err.split())
+        shared = {**env, "MILLRACE_WORK_DIR": f"file://{shell.folder}/shared"}
+        report = shell.ok("run", "spec.yaml", "--json", **shared).json
+        ran = [len(worker.executors) for worker in cluster.workers]
+    assert report["error"] is None
+    source = report["statistics"]["source"]
+    assert (source["rows_read"], source["rows_staged"], source["rows_dirty"]) == (ROWS + 2, ROWS, 2)
+    assert all(ran), ran
+    with redis_server.client() as client:
+        assert client.dbsize() > ROWS
+
+
+def test_the_archive_holds_every_part_with_its_folders() -> None:
+    names = set(zipfile.ZipFile(code_archive()).namelist())
+    assert {"millrace/", "millrace/connectors/wire/", "millrace/errors.py", "millrace/jobs/load.py"} <= names
+    assert not [name for name in names if "__pycache__" in name]
+    assert code_archive() == code_archive()
+
+
+def test_executors_that_dont_see_a_file_are_named(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"")
+    assert hosts_without(spark, str(tmp_path / "there")) == []
+    assert len(hosts_without(spark, str(tmp_path / "elsewhere"))) == 1
