@@ -236,8 +236,8 @@ def test_a_run_over_its_timeout_is_stopped(workspace: Workspace) -> None:
 
 
 def test_what_cannot_run_yet_says_so_before_anything_starts(workspace: Workspace) -> None:
-    text = spec_of(workspace, people(1)).replace("versions:", "mode: merge\nversions:")
-    with pytest.raises(NotAvailable, match="mode 'merge'"):
+    text = spec_of(workspace, people(1)).replace("versions:", "mode: append\nversions:")
+    with pytest.raises(NotAvailable, match="mode 'append'"):
         workspace.run(text)
     assert workspace.catalog.assets.find("people") is None
 

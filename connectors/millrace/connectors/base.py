@@ -247,12 +247,16 @@ class Target(ABC):
     def seal(self, version: Version) -> None:
         """Put together what the tasks have written, where a store needs that. Called again it changes nothing."""
 
+    def probed(self, version: Version) -> bool:
+        """Whether this version's rows are counted by `probe`, and not by `count`."""
+        return self.probes
+
     def probe(self, version: Version) -> BatchTask:
-        """Counts which of the keys in a batch the store holds. Only when `probes`."""
+        """Counts which of the keys in a batch the store holds. Only of versions that are `probed`."""
         raise NotImplementedError
 
     def count(self, version: Version) -> int:
-        """Rows that the store holds of this version. Only when not `probes`."""
+        """Rows that the store holds of this version. Only of versions that are not `probed`."""
         raise NotImplementedError
 
     @abstractmethod

@@ -41,8 +41,9 @@ def load(context: RunContext, name: str) -> Stats:
     target = context.target(name)
     started = time.perf_counter()
     try:
+        frame = stage_frame(context)  # waits for the session, whose JVM a target may want to use
         target.prepare(version)
-        totals, sample = _run_channels(stage_frame(context), target.loader(version), gate)
+        totals, sample = _run_channels(frame, target.loader(version), gate)
         target.seal(version)
     except Exception as error:
         raise gate_verdict(context, step, translate(error, doing)) from error
@@ -73,7 +74,7 @@ def verify(context: RunContext, name: str) -> Stats:
     doing = f"verifying {context.spec.asset} in {name}"
     try:
         gone = 0
-        if target.probes:
+        if target.probed(version):
             kept, deleted = _split(stage_frame(context), version.deletes)
             found = run_over_keys(kept, target, target.probe(version))
             gone = deleted.count() if deleted is not None else 0

@@ -29,6 +29,14 @@ class View:
         return json.dumps([self.columns and sorted(self.columns), self.condition], sort_keys=True)
 
 
+@lru_cache(maxsize=1024)
+def within(own: View, of_consumer: View) -> View:
+    """A consumer's view of an API that has a view of its own: a column must be in both."""
+    if own.columns is None or of_consumer.columns is None:
+        return View(own.columns or of_consumer.columns, of_consumer.condition)
+    return View(tuple(name for name in own.columns if name in of_consumer.columns), of_consumer.condition)
+
+
 def narrowed_row(found: StoredRow, view: View) -> StoredRow:
     """The row as the view shows it; without anything stored when it hides the row."""
     lens = _lens(found.form, view)

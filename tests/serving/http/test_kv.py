@@ -34,6 +34,16 @@ def test_many_keys_are_answered_in_their_order(settings: Settings, publisher: Pu
     assert [row and row["id"] for row in answer["rows"]] == [3, None, 1]
 
 
+def test_an_api_gives_only_its_own_columns(settings: Settings, publisher: Publisher) -> None:
+    publisher.apis = ({"kv": {"name": "user_profile", "columns": ["id", "name"], "cache": {"ttl": "60s"}}},)
+    publisher.publish(people(10, "secret"))
+    with serving(settings) as server, server.client() as client:
+        for _ in range(2):  # from the store, then from the cache
+            assert client.get("/v1/kv/user_profile/7").json() == {"id": 7, "name": "person 7"}
+        many = client.post("/v1/kv/user_profile:mget", json={"keys": [7, 99]})
+        assert many.json()["rows"] == [{"id": 7, "name": "person 7"}, None]
+
+
 def test_composite_keys_are_segments_of_the_address(settings: Settings, publisher: Publisher) -> None:
     publisher.key = "{country}:{city}"
     publisher.publish([{"country": "de", "city": "Köln/Deutz", "people": 1}])

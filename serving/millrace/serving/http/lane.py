@@ -140,11 +140,11 @@ class _ApiLane:
             if b"%" in key:
                 key = decoded(key).encode()
             stored_key = form.text_key(key)
-            view = None
+            of_consumer = None
             if self.guards:
                 call = Call(Operation.GET, key, context)
                 ended = enter(self.guards, call)
-                view = call.view
+                of_consumer = call.view
             if get(b"if-none-match") == self._etag:
                 code = "not-modified"
                 return head(Response(304, headers=self._headers()), 0, keep_alive=exchange.keep_alive)
@@ -153,6 +153,7 @@ class _ApiLane:
                 found, origin = hit, "l1"
             else:
                 found, origin = await self.api.get(form, key.decode(), stored_key)
+            view = self.api.view(of_consumer)
             if view is not None:
                 found = narrowed_row(found, view)
             if found.stored is None:

@@ -17,7 +17,7 @@ from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
 from millrace.serving.refusals import Refused, TooLarge
 from millrace.serving.signing import signing_key
 from millrace.serving.stores import GuardedRows
-from millrace.serving.views import narrowed_row, narrowed_rows
+from millrace.serving.views import View, narrowed_row, narrowed_rows, within
 
 DEFAULT_MOST_KEYS = 1000
 
@@ -35,6 +35,7 @@ class KvApi:
         if tracing.on():
             self._source = TracedReader(self._source, plan.connector)
         self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
+        self._view = None if plan.columns is None else View(plan.columns)
         self.most_keys = int(plan.profile.limits.get("keys") or DEFAULT_MOST_KEYS)
 
     @property
@@ -62,8 +63,14 @@ class KvApi:
         """Of the version that answers now. Raises NotFound when there is none."""
         return self._source.form
 
+    def view(self, of_consumer: View | None) -> View | None:
+        """What a call may see: of the API's own columns, those that its consumer may see too."""
+        if self._view is None or of_consumer is None:
+            return self._view or of_consumer
+        return within(self._view, of_consumer)
+
     async def call(self, call: Call) -> Answer:
-        view = call.view
+        view = self.view(call.view)
         match call.operation:
             case Operation.GET | Operation.EXISTS:
                 form = self._source.form
