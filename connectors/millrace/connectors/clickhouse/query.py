@@ -128,6 +128,10 @@ class ClickHouseReader:
 
     async def close(self) -> None:
         """Free the connections. A second call does nothing."""
+        reading = list(self._reading.values())
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
         client, self._client = self._client, None
         if client is not None:
             await client.close()
