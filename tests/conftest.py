@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from millrace.jobs import jvm
@@ -34,6 +35,14 @@ os.environ["JAVA_HOME"] = str(jvm.java().resolve().parent.parent)
 os.environ.setdefault("MILLRACE_JARS", str(_CACHE / "jars"))
 os.environ.setdefault("MILLRACE_CACHE", str(_CACHE))
 mark_session()
+# No test fails because a machine is slow; and a change is not refused for what an old one should have found.
+hypothesis.settings.register_profile(
+    "millrace",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("millrace")
 
 
 @pytest.hookimpl(trylast=True)
