@@ -10,6 +10,7 @@ import typer
 from millrace.cli import (
     access_commands,
     airflow_commands,
+    alert_commands,
     client_commands,
     inspect_commands,
     local_commands,
@@ -46,6 +47,7 @@ for module in (
     access_commands,
     local_commands,
     airflow_commands,
+    alert_commands,
 ):
     module.add_to(app)
 

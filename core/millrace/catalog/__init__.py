@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from millrace.catalog.alert_model import AlertRecord, AlertState, IncidentRecord, NewAlert
 from millrace.catalog.catalog import Catalog
 from millrace.catalog.clock import Clock, utc_now
 from millrace.catalog.model import (
@@ -37,6 +38,8 @@ from millrace.catalog.model import (
 from millrace.catalog.owner import Owner, this_process
 
 __all__ = [
+    "AlertRecord",
+    "AlertState",
     "ApiDefinition",
     "ApiMark",
     "ApiRecord",
@@ -51,8 +54,10 @@ __all__ = [
     "DirtyReason",
     "DirtyRecord",
     "Flip",
+    "IncidentRecord",
     "Lease",
     "LeaseHolder",
+    "NewAlert",
     "NewRun",
     "Owner",
     "PointerGap",

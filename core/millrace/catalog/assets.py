@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from millrace.catalog import fields, leases, schema
+from millrace.catalog.alert_schema import alert, incident
 from millrace.catalog.clock import Clock
 from millrace.catalog.columns import NAME_LENGTH
 from millrace.catalog.database import Database
@@ -117,6 +118,8 @@ class Assets:
                     hint="stop that run, or wait for it",
                 )
             connection.execute(delete(schema.asset).where(schema.asset.c.name == name))
+            for table in (incident, alert):
+                connection.execute(delete(table).where(table.c.asset == name))
 
         self._database.write(f"removing '{name}'", work)
 

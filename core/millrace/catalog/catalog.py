@@ -7,6 +7,7 @@ from types import TracebackType
 from millrace.catalog import migrate, pointers
 from millrace.catalog.access import Access
 from millrace.catalog.address import parse
+from millrace.catalog.alerts import Alerts
 from millrace.catalog.assets import Assets
 from millrace.catalog.checks import Checks
 from millrace.catalog.clock import Clock, utc_now
@@ -41,6 +42,7 @@ class Catalog:
         self.dirty = Dirty(database)
         self.access = Access(database, clock)
         self.usage = Usage(database, clock)
+        self.alerts = Alerts(database, clock)
 
     @classmethod
     def open(cls, url: str, *, clock: Clock = utc_now, owner: Owner | None = None) -> Catalog:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from millrace.catalog.columns import ID, KEY_LENGTH, LONG_TEXT, NAME, RAW, SERIAL, FreeText, Json, UtcTime
 
 #: Every revision, oldest first. Kept here so that an up-to-date catalog opens without importing alembic.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD = REVISIONS[-1]
 REVISION_TABLE = "millrace_schema"
 

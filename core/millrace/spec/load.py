@@ -100,7 +100,7 @@ def _spec(shape: SpecShape, sections: Sections, path: Path, text: str) -> model.
         mode=shape.mode,
         deletes=shape.deletes,
         limits=shape.limits.limits(),
-        alerts=tuple(model.Alert(alert.on, alert.to) for alert in shape.alerts or ()),
+        alerts=tuple(model.Alert(alert.on, alert.to, alert.late_after) for alert in shape.alerts or ()),
         versions=model.Versions(shape.versions.keep),
         apis=tuple(entry.api() for entry in sections.apis if entry is not None),
         test=model.TestEnvironment(dict(shape.test.connections)),

@@ -196,8 +196,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Alert:
+    """Who is told of what. `late_after` is how long after its time a publish may come; None: the usual time."""
+
     on: tuple[AlertEvent, ...]
     to: str
+    late_after: timedelta | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Settings:
     | `work_dir` | `MILLRACE_WORK_DIR` | `<home>/work`; any Hadoop path |
     | `connections_file` | `MILLRACE_CONNECTIONS` | `connections.yaml` in the working directory |
     | `signing_key_file` | `MILLRACE_SIGNING_KEY_FILE` | `<home>/signing.key`, made when there is none |
+    | `alert_links` | `MILLRACE_ALERT_LINKS` | none; `name=URL` pairs; URLs may hold `{asset}` and `{run}` |
     | `spark_master` | `MILLRACE_SPARK_MASTER` | `local[*]` |
     | `admin_token` | `MILLRACE_ADMIN_TOKEN` | none: nobody may change access over HTTP |
     | `spark_conf` | `MILLRACE_SPARK_CONF` | none; `key=value` pairs with spaces between, quoted as in a shell |
@@ -35,12 +36,13 @@ class Settings:
     spark_master: str = "local[*]"
     spark_conf: Mapping[str, str] = field(default_factory=dict)
     admin_token: str = field(default="", repr=False)
+    alert_links: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Settings of this environment (`os.environ` by default); an empty variable counts as unset.
 
-        Raises ConfigError for a malformed `MILLRACE_SPARK_CONF`. Nothing is created on disk.
+        Raises ConfigError for a malformed `MILLRACE_SPARK_CONF` or `MILLRACE_ALERT_LINKS`. Nothing is created on disk.
         """
         env = os.environ if env is None else env
         home = Path(env.get("MILLRACE_HOME") or ".millrace").expanduser().absolute()
@@ -51,21 +53,22 @@ class Settings:
             connections_file=Path(env.get("MILLRACE_CONNECTIONS") or "connections.yaml").expanduser().absolute(),
             signing_key_file=Path(env.get("MILLRACE_SIGNING_KEY_FILE") or home / "signing.key").expanduser().absolute(),
             spark_master=env.get("MILLRACE_SPARK_MASTER") or "local[*]",
-            spark_conf=_pairs(env.get("MILLRACE_SPARK_CONF", "")),
             admin_token=env.get("MILLRACE_ADMIN_TOKEN", ""),
+            spark_conf=_pairs("MILLRACE_SPARK_CONF", env, "spark.executor.memory=4g spark.ui.enabled=false"),
+            alert_links=_pairs("MILLRACE_ALERT_LINKS", env, "runs=https://airflow.example.com/dags/{asset}"),
         )
 
 
-def _pairs(text: str) -> dict[str, str]:
-    hint = "write it like MILLRACE_SPARK_CONF='spark.executor.memory=4g spark.ui.enabled=false'"
+def _pairs(variable: str, env: Mapping[str, str], example: str) -> dict[str, str]:
+    hint = f"write it like {variable}='{example}'"
     try:
-        words = shlex.split(text)
+        words = shlex.split(env.get(variable, ""))
     except ValueError as error:
-        raise ConfigError(f"reading MILLRACE_SPARK_CONF: {str(error).lower()}", hint=hint) from None
+        raise ConfigError(f"reading {variable}: {str(error).lower()}", hint=hint) from None
     found: dict[str, str] = {}
     for number, word in enumerate(words, start=1):
         key, separator, value = word.partition("=")
         if not separator or not key:
-            raise ConfigError(f"reading MILLRACE_SPARK_CONF: word {number} is not a `key=value` pair", hint=hint)
+            raise ConfigError(f"reading {variable}: word {number} is not a `key=value` pair", hint=hint)
         found[key] = value
     return found

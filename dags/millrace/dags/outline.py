@@ -46,6 +46,7 @@ class Outline:
     timeout_s: float | None = None
     keep: int = 2
     apis: tuple[tuple[str, str], ...] = ()  # name and kind
+    alerts: tuple[str, ...] = ()  # destinations
 
     @classmethod
     def of(cls, spec: Spec) -> Self:
@@ -74,12 +75,14 @@ class Outline:
             timeout_s=limits.timeout.total_seconds() if limits.timeout else None,
             keep=spec.versions.keep,
             apis=tuple((api.name, api.kind) for api in spec.apis),
+            alerts=tuple(alert.to for alert in spec.alerts),
         )
 
     @property
     def connections(self) -> tuple[str, ...]:
         """The names of the connections that its jobs use, each once."""
-        return tuple(dict.fromkeys(e.connection for e in (self.source, *self.targets) if e.connection))
+        used = (*(e.connection for e in (self.source, *self.targets)), *self.alerts)
+        return tuple(dict.fromkeys(name for name in used if name))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as `from_json` takes it."""
@@ -94,6 +97,7 @@ class Outline:
             "targets": tuple(Endpoint(**target) for target in data["targets"]),
             "after": tuple(data["after"]),
             "apis": tuple((name, kind) for name, kind in data["apis"]),
+            "alerts": tuple(data["alerts"]),
         }
         return cls(**plain)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from millrace.catalog import RunRecord, RunState
 from millrace.errors import Cancelled, MillraceError
-from millrace.jobs import publishing
+from millrace.jobs import alerting, publishing
 from millrace.jobs.context import Driver
 from millrace.jobs.statistics import RunStatistics, SourceStatistics, TargetStatistics
 from millrace.jobs.turn import run_error
@@ -26,7 +26,7 @@ class RunReport:
 def finish(
     driver: Driver, run_id: str, error: MillraceError | None, statistics: RunStatistics, *, keep_stage: bool = False
 ) -> RunReport:
-    """End a run and release its lease. A version that wasn't published is rejected, and taken out of the stores.
+    """End a run, release its lease, alert. A version that wasn't published is rejected, and taken out of the stores.
 
     With `keep_stage` a later step may still go on from the stage, until the asset's next run retires it.
     """
@@ -42,6 +42,7 @@ def finish(
     catalog.runs.finish(
         record.id, state, stats=statistics.to_json(), error=run_error(error) if error is not None else None
     )
+    alerting.run_ended(driver, record.id, error)
     return RunReport(record.id, record.asset, record.version_id if published else None, statistics, error)
 
 

@@ -24,7 +24,7 @@ def trial(spec: Spec, settings: Settings, observer: Observer, session: SessionHo
     """
     renamed = spec.test.connections
     _refuse_production(spec)
-    isolated = replace(spec, asset=spec.asset + TRIAL_SUFFIX, apis=())
+    isolated = replace(spec, asset=spec.asset + TRIAL_SUFFIX, apis=(), alerts=())
     with tempfile.TemporaryDirectory(prefix="millrace-test-") as folder:
         own = replace(settings, catalog_url=f"sqlite:///{folder}/catalog.db", work_dir=f"{folder}/work")
         with Catalog.open(own.catalog_url) as catalog:

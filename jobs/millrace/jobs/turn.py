@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from millrace.catalog import Catalog, Lease, NewRun, Registration, RunError, RunRecord, RunState, VersionState
 from millrace.errors import MillraceError, RunConflict, TransientError
+from millrace.jobs import alerting
 from millrace.jobs.available import refuse_what_cannot_run
 from millrace.jobs.context import Driver
 from millrace.jobs.plan import run_steps
@@ -171,6 +172,7 @@ def _of_the_dead(driver: Driver, request: RunRequest, key: str | None, terms: Te
             )
         else:
             _close(catalog, dead)
+            alerting.run_ended(driver, dead.id, send=False)
     return found
 
 

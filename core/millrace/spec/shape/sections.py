@@ -115,7 +115,13 @@ class AlertEntry(Part):
     on: Annotated[tuple[model.AlertEvent, ...], BeforeValidator(_one_event), Field(min_length=1)] = Field(
         description="The events that are told.", examples=[["check_failed", "run_failed", "late"]]
     )
-    to: Line = Field(description="A destination's name.", examples=["ops_webhook"])
+    to: Line = Field(description="A destination: the name of a connection.", examples=["ops_webhook"])
+    late_after: Annotated[Duration, Field(gt=timedelta(0))] | None = Field(
+        default=None,
+        description="It is `late` when nothing was published this long after the schedule's time, or without a cron "
+        "line this long after the last publish. 1 hour by default, without a cron line 1 day.",
+        examples=["2h"],
+    )
 
 
 class VersionsSection(Part):

@@ -1,0 +1,131 @@
+"""The end of a run is told: what it means for the asset, as `millrace.quality.alerts` takes it.
+
+Nothing here fails a run. It has ended, and its lease is free, before anything is sent; what can't be sent now stays in
+the catalog's outbox, for the end of the next run or `millrace alerts send`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from millrace.catalog import Catalog, CheckRecord, RunRecord, RunState
+from millrace.errors import Cancelled, MillraceError
+from millrace.jobs.context import Driver, connections_of
+from millrace.quality.alerts import CheckFinding, Delivery, Failure, Happening, deliver, report, tell_late
+from millrace.spec import Spec
+from millrace.spec.model import AlertEvent
+from millrace.spec.settings import Settings
+
+#: No further alert is begun after this time; one that is under way ends by its own timeout.
+BUDGET_S = 10.0
+
+
+def run_ended(driver: Driver, run_id: str, error: MillraceError | None = None, *, send: bool = True) -> None:
+    """Keep what this end of a run means, and send the alerts that are due. Raises nothing."""
+    if not driver.spec.alerts:
+        return
+    try:
+        keep(driver.catalog, driver.spec, driver.settings, run_id, error)
+        if send:
+            resolve = connections_of(driver.settings, driver.connections)
+            for went in deliver(driver.catalog, resolve, _now, budget_s=BUDGET_S):
+                driver.observer.note(_line(went))
+    except Exception as raised:  # whatever an alert comes to, the run has ended as it has
+        driver.observer.note(f"alerting failed: {type(raised).__name__}: {raised}")
+
+
+def _line(went: Delivery) -> str:
+    what = f"'{went.alert.destination}' of {went.alert.event}"
+    if not went.error:
+        return f"told {what}"
+    later = "and it is given up" if went.given_up else "which is tried again later"
+    return f"could not tell {what}, {later}: {went.error}"
+
+
+def keep(catalog: Catalog, spec: Spec, settings: Settings, run_id: str, error: MillraceError | None = None) -> None:
+    """Keep the incidents and alerts of a run that has ended. One that a person has stopped makes none."""
+    record = catalog.runs.get(run_id)
+    checks = catalog.checks.of_run(run_id)
+    published = record.published_at is not None
+    happened = _happenings(catalog, spec, settings, record, checks, error)
+    recovery = _happening(AlertEvent.RECOVERED, catalog, spec, settings, record) if published else None
+    report(catalog, spec, happened, recovery)
+
+
+def late(catalog: Catalog, spec: Spec, settings: Settings, now: datetime) -> bool:
+    """Keep that an asset is late, if it is; whether it is."""
+    about = Happening(AlertEvent.LATE, spec.asset, now, owner=spec.owner, links=links_of(settings, spec.asset, None))
+    return tell_late(catalog, spec, about)
+
+
+def links_of(settings: Settings, asset: str, run_id: str | None) -> Mapping[str, str]:
+    """The configured links, for one asset and run; those that name a run are left out when there is none."""
+    return {
+        name: url.replace("{asset}", quote(asset, safe="")).replace("{run}", quote(run_id or "", safe=""))
+        for name, url in settings.alert_links.items()
+        if run_id is not None or "{run}" not in url
+    }
+
+
+def _happenings(
+    catalog: Catalog,
+    spec: Spec,
+    settings: Settings,
+    record: RunRecord,
+    checks: list[CheckRecord],
+    error: MillraceError | None,
+) -> list[Happening]:
+    found = tuple(_finding(check) for check in checks if not check.result.passed)
+    failure = None if isinstance(error, Cancelled) else _failure(record)
+    if failure is not None and failure.kind == "CheckFailed":
+        event = AlertEvent.CHECK_FAILED
+    elif failure is not None:
+        event, found = AlertEvent.RUN_FAILED, ()
+    elif record.published_at is not None and found:
+        event = AlertEvent.CHECK_WARNED
+    else:
+        return []
+    return [_happening(event, catalog, spec, settings, record, failure=failure, checks=found)]
+
+
+def _happening(
+    event: AlertEvent,
+    catalog: Catalog,
+    spec: Spec,
+    settings: Settings,
+    record: RunRecord,
+    *,
+    failure: Failure | None = None,
+    checks: tuple[CheckFinding, ...] = (),
+) -> Happening:
+    return Happening(
+        event,
+        spec.asset,
+        _now(),
+        run_id=record.id,
+        owner=spec.owner,
+        serving=catalog.assets.get(spec.asset).current_version,
+        failure=failure,
+        checks=checks,
+        links=links_of(settings, spec.asset, record.id),
+    )
+
+
+def _failure(record: RunRecord) -> Failure | None:
+    error = record.error
+    if record.state is not RunState.FAILED or error is None:
+        return None
+    own = [step.name for step in record.steps if step.error is not None and step.error.message == error.message]
+    failed = own[0] if own else record.step
+    return Failure(failed or "its beginning", error.kind, error.message, error.hint)
+
+
+def _finding(check: CheckRecord) -> CheckFinding:
+    result = check.result
+    return CheckFinding(result.description, result.severity, result.observed, result.expected, result.sample)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
