@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 from millrace.connectors.base import Field, Version, Window
 from millrace.connectors.clickhouse.load import ClickHouseTarget
 from millrace.connectors.clickhouse.options import ClickHouseOptions
+from millrace.connectors.clickhouse.query import ClickHouseReader
 from millrace.errors import TargetError
 from millrace.spec.connector import Mode
-from millrace.spec.types import Column, column
+from millrace.spec.types import Column, column, parse_type
 from tests.connectors.clickhouse.stores import ASSET, load_whole, target
 from tests.servers.clickhouse import ClickHouseDatabase
 
@@ -102,11 +104,25 @@ def test_merge_keeps_the_last_row_of_a_key_and_takes_deleted_ones_away(
     for number, batch in enumerate([*batches, batches[1]], start=1):
         publish(store, version(f"v{number}", columns, Mode.MERGE, "v1", deletes="gone"), batch)
     assert clickhouse_database.query(seen).splitlines() == ['1,"a"', '2,"B"', '4,"d"']
+    assert asyncio.run(_asked(clickhouse_database)) == [(1, "a"), (2, "B"), (4, "d")]
     publish(store, version("v4", columns, Mode.MERGE, "v1", deletes="gone"), people([(3, "back", False)]))
     assert clickhouse_database.query(seen).splitlines() == ['1,"a"', '2,"B"', '3,"back"', '4,"d"']
     described = clickhouse_database.query(f"SELECT * FROM {ASSET} LIMIT 1 FORMAT CSVWithNames")
     assert described.splitlines()[0] == '"id","name"'
     store.close()
+
+
+async def _asked(database: ClickHouseDatabase) -> list[tuple[Any, ...]]:
+    """What SQL APIs see: they ask a version's own table, and not the view."""
+    reader = ClickHouseReader(database.connection)
+    await reader.open()
+    try:
+        table = await reader.table(ASSET, {"connection": "c", "order_by": ["id"]})
+        sql = f"SELECT id, name FROM {'.'.join(f'`{part}`' for part in table.parts)} ORDER BY id"
+        found = await reader.query(sql, types=[parse_type("bigint"), parse_type("string")])
+        return [tuple(row) for row in found.rows]
+    finally:
+        await reader.close()
 
 
 def test_a_column_may_be_added_to_a_line(clickhouse_database: ClickHouseDatabase) -> None:

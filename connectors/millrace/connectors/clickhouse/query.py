@@ -34,6 +34,7 @@ _QUERY_SETTINGS: Mapping[str, Any] = {
     "cancel_http_readonly_queries_on_client_close": 1,
     "aggregate_functions_null_for_empty": 1,
     "decimal_check_overflow": 1,
+    "final": 1,  # of merged rows the last ones, as the view shows them
 }
 
 
