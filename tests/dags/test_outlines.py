@@ -28,6 +28,7 @@ targets:
   - name: history
     clickhouse: {connection: reports, order_by: [time]}
 limits: {channels: 2, timeout: 30m}
+alerts: [{on: run_failed, to: ops_webhook}]
 apis:
   - kv: {name: plays, target: redis}
 """
@@ -61,7 +62,7 @@ def test_an_outline_has_what_a_dag_shows(tmp_path: Path) -> None:
         "@daily",
     )
     assert [(t.name, t.connector) for t in outline.targets] == [("redis", "redis"), ("history", "clickhouse")]
-    assert outline.connections == ("online", "reports")
+    assert outline.connections == ("online", "reports", "ops_webhook"), "a run's end is told from its task"
     assert (outline.start, outline.timeout_s, outline.apis) == ("2026-01-01", 1800, (("plays", "kv"),))
     assert Outline.from_json(outline.to_json()) == outline
 

@@ -93,6 +93,17 @@ def test_a_run_given_up_by_a_scheduler_alerts_whatever_its_destination_does(sett
     assert alert.message["data"]["failure"]["message"] == "the folder is gone"
 
 
+def test_what_an_error_quotes_of_a_masked_specs_source_is_not_told(settings: Settings) -> None:
+    run_id = begin(spec_at(settings), settings, RunRequest())
+    with Catalog.open(settings.catalog_url) as catalog:
+        catalog.runs.start_step(run_id, "stage")
+    give_up(run_id, SourceError('the value \'Alice "S"\' or "Alice" can\'t be cast'), settings)
+    with Catalog.open(settings.catalog_url) as catalog:
+        (alert,) = catalog.alerts.list()
+    assert alert.message["data"]["failure"]["message"] == "the value '…' or '…' can't be cast"
+    assert "Alice" not in json.dumps(alert.message)
+
+
 def test_a_run_that_a_person_has_stopped_alerts_nobody(settings: Settings) -> None:
     run_id = begin(spec_at(settings), settings, RunRequest())
     give_up(run_id, Cancelled("stopped"), settings)

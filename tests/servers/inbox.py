@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from tests.servers.process import free_port
 
@@ -81,11 +82,16 @@ class MailBox:
         return "250 OK"
 
 
+def _login(_server: SMTP, _session: Session, _envelope: Envelope, _how: str, data: Any) -> AuthResult:
+    return AuthResult(success=(data.login, data.password) == (b"me", b"s@cret"), handled=False)
+
+
 @contextmanager
-def mail_box() -> Iterator[MailBox]:
-    """An SMTP server without encryption, on a free port."""
+def mail_box(tls: SSLContext | None = None) -> Iterator[MailBox]:
+    """An SMTP server on a free port. With `tls` it offers STARTTLS, and asks for `me` and `s@cret`."""
     box = MailBox()
-    controller = Controller(box, hostname="127.0.0.1", port=free_port())
+    login: dict[str, Any] = {"tls_context": tls, "require_starttls": True, "auth_required": True} if tls else {}
+    controller = Controller(box, hostname="127.0.0.1", port=free_port(), authenticator=_login, **login)
     controller.start()
     box.port = controller.port
     try:

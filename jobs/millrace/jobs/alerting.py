@@ -6,6 +6,7 @@ the catalog's outbox, for the end of the next run or `millrace alerts send`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -15,11 +16,12 @@ from millrace.errors import Cancelled, MillraceError
 from millrace.jobs.context import Driver, connections_of
 from millrace.quality.alerts import CheckFinding, Delivery, Failure, Happening, deliver, report, tell_late
 from millrace.spec import Spec
-from millrace.spec.model import AlertEvent
+from millrace.spec.model import AlertEvent, Mask
 from millrace.spec.settings import Settings
 
 #: No further alert is begun after this time; one that is under way ends by its own timeout.
 BUDGET_S = 10.0
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 def run_ended(driver: Driver, run_id: str, error: MillraceError | None = None, *, send: bool = True) -> None:
@@ -78,7 +80,7 @@ def _happenings(
     error: MillraceError | None,
 ) -> list[Happening]:
     found = tuple(_finding(check) for check in checks if not check.result.passed)
-    failure = None if isinstance(error, Cancelled) else _failure(record)
+    failure = None if isinstance(error, Cancelled) else _failure(spec, record)
     if failure is not None and failure.kind == "CheckFailed":
         event = AlertEvent.CHECK_FAILED
     elif failure is not None:
@@ -113,13 +115,16 @@ def _happening(
     )
 
 
-def _failure(record: RunRecord) -> Failure | None:
+def _failure(spec: Spec, record: RunRecord) -> Failure | None:
     error = record.error
     if record.state is not RunState.FAILED or error is None:
         return None
     own = [step.name for step in record.steps if step.error is not None and step.error.message == error.message]
     failed = own[0] if own else record.step
-    return Failure(failed or "its beginning", error.kind, error.message, error.hint)
+    message = error.message
+    if failed == "stage" and any(isinstance(step, Mask) for step in spec.transform):
+        message = _QUOTED.sub("'…'", message)  # it may be a value from before it was masked
+    return Failure(failed or "its beginning", error.kind, message, error.hint)
 
 
 def _finding(check: CheckRecord) -> CheckFinding:

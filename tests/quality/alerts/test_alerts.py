@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from millrace.catalog import AlertState, Catalog, IncidentRecord
 from millrace.errors import ConfigError
@@ -320,6 +323,26 @@ def test_a_password_is_not_sent_to_a_mail_server_without_encryption() -> None:
     with mail_box() as box, pytest.raises(NotSent, match="the password is not sent"):
         send(parse_url("mail", f"smtp://me:secret@127.0.0.1:{box.port}/?to=a@example.com", ""), message())
     assert box.mails == []
+
+
+def test_a_mail_server_is_logged_in_to_over_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with mail_box(tls=context) as box:
+        where = f"127.0.0.1:{box.port}/?to=a@example.com&starttls=required&ca_file={tmp_path}/ca.pem"
+        send(parse_url("mail", f"smtp://me:s%40cret@{where}", ""), message())
+        with pytest.raises(NotSent, match="answered 535"):
+            send(parse_url("mail", f"smtp://me:wrong@{where}", ""), message())
+    assert len(box.mails) == 1
+
+
+def test_a_destination_that_never_answers_is_left_to_itself() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        slow = parse_url("ops", f"http://127.0.0.1:{deaf.getsockname()[1]}/", "")
+        with pytest.raises(NotSent, match="did not take it within"):
+            send(slow, message(), longest_s=0.2)
 
 
 def test_huge_samples_and_texts_are_cut() -> None:

@@ -5,6 +5,7 @@ An alert is sent at least once: when a process is killed between sending it and 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from datetime import datetime, timedelta
 
 from millrace.catalog import AlertRecord, Catalog
 from millrace.errors import MillraceError
-from millrace.quality.alerts.destinations import NotSent, notifier
+from millrace.quality.alerts.destinations import Notifier, NotSent, notifier
 from millrace.quality.alerts.message import Message, one_line, test_message
 from millrace.spec.connection import Connection
 
 Resolve = Callable[[str], Connection]
 
 GIVE_UP_AFTER = timedelta(days=2)
+#: A try ends by then, however slowly a destination answers.
+LONGEST_TRY_S = 15.0
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=1)
 _HOLD = timedelta(minutes=2)  # longer than any try: another process doesn't send the same alert meanwhile
@@ -65,15 +68,32 @@ def send_test(destination: str, resolve: Resolve, at: datetime) -> Message:
     return message
 
 
-def send(connection: Connection, message: Message) -> None:
-    """Send one message now. Raises NotSent, whatever the notifier raises, and ConfigError when there is none."""
+def send(connection: Connection, message: Message, longest_s: float = LONGEST_TRY_S) -> None:
+    """Send one message now. Raises NotSent, whatever the notifier raises, and ConfigError when there is none.
+
+    A notifier that has not come back after `longest_s` is left to itself, in a thread that keeps no process alive.
+    """
     told = notifier(connection)
+    raised: list[Exception] = []
+    thread = threading.Thread(
+        target=_tell, args=(told, connection, message, raised), name="millrace-alert", daemon=True
+    )
+    thread.start()
+    thread.join(longest_s)
+    if thread.is_alive():
+        raise NotSent(f"'{connection.name}' at {connection.host} did not take it within {longest_s:g} s")
+    if not raised:
+        return
+    if isinstance(raised[0], MillraceError):
+        raise raised[0]
+    raise NotSent(f"the notifier of '{connection.name}' failed: {type(raised[0]).__name__}") from raised[0]
+
+
+def _tell(told: Notifier, connection: Connection, message: Message, raised: list[Exception]) -> None:
     try:
         told(connection, message)
-    except MillraceError:
-        raise
-    except Exception as error:  # a notifier may be anybody's code
-        raise NotSent(f"the notifier of '{connection.name}' failed: {type(error).__name__}") from error
+    except Exception as error:  # a notifier may be anybody's code; `send` says what became of it
+        raised.append(error)
 
 
 def wait_after(tries: int) -> timedelta:
