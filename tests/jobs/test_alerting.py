@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from millrace.catalog import AlertState, Catalog
+from millrace.catalog import AlertState, Catalog, NewRun, RunState
 from millrace.errors import Cancelled, CheckFailed, SourceError
 from millrace.jobs import alerting
 from millrace.jobs.request import RunRequest
 from millrace.jobs.steps import begin, give_up
 from millrace.spec import Spec, parse_spec
 from millrace.spec.settings import Settings
+from tests.core.catalog.life import ELSEWHERE
 from tests.jobs.conftest import Workspace, make_settings
 from tests.servers.inbox import mail_box, webhook
 
@@ -109,6 +110,25 @@ def test_a_run_that_a_person_has_stopped_alerts_nobody(settings: Settings) -> No
     give_up(run_id, Cancelled("stopped"), settings)
     with Catalog.open(settings.catalog_url) as catalog:
         assert (catalog.alerts.list(), catalog.alerts.incidents()) == ([], [])
+
+
+def test_a_run_whose_process_was_lost_is_told_by_the_next_one(settings: Settings) -> None:
+    spec = spec_at(settings)
+    begin(spec, settings, RunRequest())
+    with Catalog.open(settings.catalog_url, clock=long_ago, owner=ELSEWHERE) as catalog:
+        held = catalog.runs.list()[0]
+        catalog.runs.finish(held.id, RunState.CANCELLED)
+        lost = catalog.runs.start(NewRun("people", spec.digest, ("plan", "publish")))
+        catalog.runs.start_step(lost.id, "plan")
+    begin(spec, settings, RunRequest(key="next"))
+    with Catalog.open(settings.catalog_url) as catalog:
+        (alert,) = catalog.alerts.list()
+    assert (alert.event, alert.run_id, alert.tries) == ("run_failed", lost.id, 0), "a beginning run sends nothing"
+    assert alert.message["data"]["failure"]["kind"] == "Interrupted"
+
+
+def long_ago() -> datetime:
+    return datetime.now(UTC) - timedelta(days=1)
 
 
 def test_an_asset_is_told_to_be_late_once(settings: Settings) -> None:

@@ -77,11 +77,12 @@ class Alerts:
         rows = self._database.read("listing alerts", lambda c: c.execute(statement).mappings().all())
         return [_record(row) for row in rows]
 
-    def due(self, limit: int = 100) -> builtins.list[AlertRecord]:
-        """Waiting alerts whose next try has come, the oldest first."""
-        now = self._clock()
-        here = (alert.c.state == AlertState.WAITING, alert.c.next_try_at <= now)
+    def due(self, destinations: Collection[str] | None = None, limit: int = 100) -> builtins.list[AlertRecord]:
+        """Waiting alerts whose next try has come, the oldest first; for these destinations, or for all."""
+        here = (alert.c.state == AlertState.WAITING, alert.c.next_try_at <= self._clock())
         statement = select(alert).where(*here).order_by(alert.c.id).limit(limit)
+        if destinations is not None:
+            statement = statement.where(alert.c.destination.in_(sorted(destinations)))
         rows = self._database.read("looking for alerts to send", lambda c: c.execute(statement).mappings().all())
         return [_record(row) for row in rows]
 

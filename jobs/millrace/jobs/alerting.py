@@ -16,7 +16,7 @@ from millrace.errors import Cancelled, MillraceError
 from millrace.jobs.context import Driver, connections_of
 from millrace.quality.alerts import CheckFinding, Delivery, Failure, Happening, deliver, report, tell_late
 from millrace.spec import Spec
-from millrace.spec.model import AlertEvent, Mask
+from millrace.spec.model import AlertEvent, Mask, Severity
 from millrace.spec.settings import Settings
 
 #: No further alert is begun after this time; one that is under way ends by its own timeout.
@@ -32,7 +32,8 @@ def run_ended(driver: Driver, run_id: str, error: MillraceError | None = None, *
         keep(driver.catalog, driver.spec, driver.settings, run_id, error)
         if send:
             resolve = connections_of(driver.settings, driver.connections)
-            for went in deliver(driver.catalog, resolve, _now, budget_s=BUDGET_S):
+            known = {alert.to for alert in driver.spec.alerts}  # a task of Airflow is told no other connections
+            for went in deliver(driver.catalog, resolve, _now, only=known, budget_s=BUDGET_S):
                 driver.observer.note(_line(went))
     except Exception as raised:  # whatever an alert comes to, the run has ended as it has
         driver.observer.note(f"alerting failed: {type(raised).__name__}: {raised}")
@@ -82,7 +83,7 @@ def _happenings(
     found = tuple(_finding(check) for check in checks if not check.result.passed)
     failure = None if isinstance(error, Cancelled) else _failure(spec, record)
     if failure is not None and failure.kind == "CheckFailed":
-        event = AlertEvent.CHECK_FAILED
+        event, found = AlertEvent.CHECK_FAILED, tuple(f for f in found if f.severity != Severity.WARN)
     elif failure is not None:
         event, found = AlertEvent.RUN_FAILED, ()
     elif record.published_at is not None and found:

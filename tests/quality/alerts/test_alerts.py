@@ -224,6 +224,15 @@ def test_two_processes_send_an_alert_once(catalog: Catalog, clock: HandClock) ->
     assert catalog.alerts.due() == []
 
 
+def test_a_run_sends_to_its_own_destinations_and_leaves_others_alone(catalog: Catalog, clock: HandClock) -> None:
+    with webhook() as hook:
+        desk = Desk(catalog, clock, ops=hook.url, chat=hook.url)
+        desk.broke()
+        went = deliver(catalog, desk.connection, clock, only={"chat"})
+    assert [done.alert.destination for done in went] == ["chat"]
+    assert [(alert.destination, alert.tries) for alert in catalog.alerts.due()] == [("ops", 0)]
+
+
 def test_a_removed_asset_takes_its_incidents_and_alerts_along(catalog: Catalog, clock: HandClock) -> None:
     from millrace.catalog import Registration
 

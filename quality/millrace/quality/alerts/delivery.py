@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -39,16 +39,22 @@ class Delivery:
 
 
 def deliver(
-    catalog: Catalog, resolve: Resolve, now: Callable[[], datetime], *, budget_s: float | None = None
+    catalog: Catalog,
+    resolve: Resolve,
+    now: Callable[[], datetime],
+    *,
+    only: Collection[str] | None = None,
+    budget_s: float | None = None,
 ) -> list[Delivery]:
     """Send the alerts that are due. A destination that fails once is left alone until the next time.
 
-    After `budget_s` no further one is begun. Raises what the catalog raises, nothing else.
+    `only` are the destinations that this process can resolve, when it can't resolve all. After `budget_s` no further
+    alert is begun. Raises what the catalog raises, nothing else.
     """
     began = time.monotonic()
     away: set[str] = set()
     done: list[Delivery] = []
-    for alert in catalog.alerts.due():
+    for alert in catalog.alerts.due(only):
         if budget_s is not None and time.monotonic() - began >= budget_s:
             break
         if alert.destination in away or not catalog.alerts.claim(alert, _HOLD):
