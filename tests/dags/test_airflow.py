@@ -19,6 +19,7 @@ from millrace.catalog import Catalog, RunState
 from millrace.serving import connect
 from millrace.spec.settings import Settings
 from tests.servers.airflow import Airflow
+from tests.servers.inbox import MailBox, Webhook, mail_box, webhook
 from tests.servers.process import wait_until
 from tests.servers.redis import RedisServer
 
@@ -45,6 +46,7 @@ REFUSED = (
     PLAYS.replace("asset: plays", "asset: refused")
     .replace("kv: {name: plays}", "kv: {name: refused}")
     .replace("  - not_null: [id]", "  - row_count: {min: 1000}")
+    + "alerts:\n  - {on: check_failed, to: ops}\n  - {on: check_failed, to: mail}\n"
 )
 CHARTS = """\
 version: 1
@@ -78,6 +80,8 @@ class Place:
     settings: Settings
     plays: str  # the id of a run of `plays` whose task `stage` was killed once
     refused: str
+    hook: Webhook
+    mails: MailBox
 
     def catalog(self) -> Catalog:
         return Catalog.open(self.settings.catalog_url)
@@ -99,16 +103,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         ),
     }
     specs = {"plays.yaml": PLAYS, "refused.yaml": REFUSED, "charts.yaml": CHARTS, "bad.yaml": BAD}
-    with RedisServer() as redis, Airflow(specs, environment, CONFIG) as airflow:
+    with RedisServer() as redis, webhook() as hook, mail_box() as mails, Airflow(specs, environment, CONFIG) as airflow:
         (airflow.folder / "plays.json").write_text("".join(f'{{"id": {n}, "title": "t{n}"}}\n' for n in range(500)))
         airflow.call(
             "/connections", {"connection_id": "online", "conn_type": "redis", "host": "127.0.0.1", "port": redis.port}
         )
+        for name, kind, port, schema, extra in (
+            ("ops", "http", hook.port, "http", {"endpoint": "hook"}),
+            ("mail", "smtp", mails.port, "", {"to": "night@example.com"}),
+        ):
+            where = {"host": "127.0.0.1", "port": port, "schema": schema, "extra": json.dumps(extra)}
+            airflow.call("/connections", {"connection_id": name, "conn_type": kind, **where})
         for dag in ("plays", "refused", "charts"):
             airflow.wait_for_dag(dag)
         (folder / "connections.yaml").write_text(f"online: redis://127.0.0.1:{redis.port}\n")
         settings = Settings.from_env({**environment, "MILLRACE_CONNECTIONS": str(folder / "connections.yaml")})
-        yield Place(airflow, settings, airflow.trigger("plays"), airflow.trigger("refused"))
+        yield Place(airflow, settings, airflow.trigger("plays"), airflow.trigger("refused"), hook, mails)
 
 
 def task_process(place: Place, step: str, run: str) -> int | None:
@@ -255,6 +265,10 @@ def test_a_failing_check_blocks_the_publish_and_frees_the_asset(place: Place) ->
         assert record.error.kind == "CheckFailed"
         assert catalog.versions.current("refused") is None
         assert catalog.leases.holder("refused") is None
+    (told,) = place.hook.bodies
+    assert (told["event"], told["run"], told["serving"]) == ("check_failed", record.id, None)
+    assert (told["checks"][0]["observed"], place.hook.paths) == (500, ["/hook"])
+    assert place.mails.recipients == [["night@example.com"]]
 
 
 def test_a_bad_spec_alone_is_an_import_error_with_file_and_line(place: Place) -> None:
