@@ -58,7 +58,9 @@ def test_columns_that_options_name_are_told() -> None:
         "primary_key": ("a",),
         "codec": ("c",),
         "low_cardinality": ("d",),
+        "interval": (),
     }
+    assert options(order_by=["a"], interval="day").referenced_columns()["interval"] == ("day",)
 
 
 def test_names_take_room_in_file_names_as_clickhouse_escapes_them() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ from millrace.serving.sql.tree import Function
 from millrace.spec.types import DataType, Kind
 
 _INTEGERS = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
+_SCALE = 38
 _FIRST_YEAR, _LAST_YEAR = 1900, 2299  # of Date32 and DateTime64
 
 
@@ -26,14 +27,18 @@ class ClickHouseDialect(Dialect):
     has_nan = True
 
     def value(self, param: Param) -> exp.Expr:
-        """Binary travels as hex: a parameter is text."""
-        if param.type.kind is not Kind.BINARY:
-            return self.marker(param)
+        """Binary travels as hex, and lists of decimals as texts: a parameter is text."""
+        if param.type.kind is Kind.BINARY:
+            return self._decoded(param, lambda item: _call("unhex", item))
+        if param.type.kind is Kind.DECIMAL and param.many:
+            return self._decoded(param, lambda item: _call("toDecimal256", item, exp.Literal.number(_SCALE)))
+        return self.marker(param)
+
+    def _decoded(self, param: Param, decode: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
         if not param.many:
-            return _call("unhex", self.marker(param))
-        name = exp.to_identifier("h")
-        decode = exp.Lambda(this=_call("unhex", exp.column("h")), expressions=[name])
-        return _call("arrayMap", decode, self.marker(param))
+            return decode(self.marker(param))
+        each = exp.Lambda(this=decode(exp.column("h")), expressions=[exp.to_identifier("h")])
+        return _call("arrayMap", each, self.marker(param))
 
     def member(self, left: exp.Expr, param: Param, *, negated: bool) -> exp.Expr:
         """ClickHouse takes null for no member of any list, so that its NOT IN would be true of it."""
@@ -78,14 +83,15 @@ def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
 
 
 def _type(param: Param) -> str:
-    found = _scalar_type(param.type)
-    return f"Array({found})" if param.many else found
+    if not param.many:
+        return _scalar_type(param.type)
+    return "Array(String)" if param.type.kind is Kind.DECIMAL else f"Array({_scalar_type(param.type)})"
 
 
 def _scalar_type(type_: DataType) -> str:
     if type_.kind in _INTEGERS:
         return "Int64"
-    return "Decimal(76, 38)" if type_.kind is Kind.DECIMAL else clickhouse_type(type_, nullable=False)
+    return f"Decimal(76, {_SCALE})" if type_.kind is Kind.DECIMAL else clickhouse_type(type_, nullable=False)
 
 
 def _bound(param: Param, value: Any) -> Any:
