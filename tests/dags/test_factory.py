@@ -70,7 +70,7 @@ def test_building_dags_brings_in_nothing_heavy(built: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["plays", "charts"])
 def test_dags_are_as_they_were(built: dict[str, Any], name: str) -> None:
-    """After a change that is meant: delete the file, run this twice, and look at the difference."""
+    """After a change that is meant, write what is built into the file, and look at the difference."""
     text = json.dumps(stable(built["dags"][f"{name}.yaml"]), indent=1, sort_keys=True) + "\n"
     golden = GOLDEN / f"{name}.json"
     assert golden.read_text() == text
