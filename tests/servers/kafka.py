@@ -45,6 +45,7 @@ _SETTINGS: Mapping[str, object] = {
     "share.coordinator.state.topic.replication.factor": 1,
     "share.coordinator.state.topic.min.isr": 1,
     "log.cleaner.dedupe.buffer.size": 2097152,
+    "log.retention.ms": -1,  # messages of tests have times of long ago
     "group.initial.rebalance.delay.ms": 0,
     "listener.name.secure.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
     "listener.name.secure.ssl.keystore.type": "PEM",
