@@ -22,10 +22,6 @@ class Compartment:
     slots: int
     taken: int = 0
 
-    @property
-    def full(self) -> bool:
-        return self.taken >= self.slots
-
 
 @dataclass(frozen=True)
 class Shares:
