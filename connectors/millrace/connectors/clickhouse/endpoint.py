@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from millrace.errors import ConfigError, MillraceError, TargetError, TransientError
 from millrace.spec.connection import Connection, Secret
-from millrace.spec.units import parse_duration
+from millrace.spec.connection_params import flag, known_params, timeout_s
 
 DEFAULT_TIMEOUT_S = 300.0
 _PORT, _TLS_PORT = 8123, 8443
@@ -108,10 +107,10 @@ def endpoint_of(connection: Connection) -> Endpoint:
     if connection.scheme not in _SCHEMES:
         hint = f"use one of the schemes {', '.join(_SCHEMES)}"
         raise ConfigError(f"connection {connection} is not a ClickHouse one", hint=hint)
-    params = _params(connection)
+    params = known_params(connection, _PARAMS)
     if connection.scheme == "embedded":
         return _embedded(connection.name, params)
-    tls = connection.scheme == "clickhouses" or _is_true(params.get("secure", ""))
+    tls = connection.scheme == "clickhouses" or flag(connection, params, "secure")
     if connection.port in _NATIVE_PORTS:
         raise ConfigError(
             f"connection {connection} names port {connection.port}, which is of ClickHouse's native protocol",
@@ -128,8 +127,8 @@ def endpoint_of(connection: Connection) -> Endpoint:
         ca=params.get("ca", ""),
         cert=params.get("cert", ""),
         cert_key=params.get("cert_key", ""),
-        insecure=_is_true(params.get("insecure", "")),
-        timeout_s=_timeout_s(connection, params),
+        insecure=flag(connection, params, "insecure"),
+        timeout_s=timeout_s(connection, params, DEFAULT_TIMEOUT_S),
     )
 
 
@@ -161,15 +160,6 @@ def _first_cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _params(connection: Connection) -> dict[str, str]:
-    for name in connection.params:
-        if name not in _PARAMS:
-            near = difflib.get_close_matches(name, _PARAMS, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known ones are {', '.join(_PARAMS)}"
-            raise ConfigError(f"connection {connection} has an unknown parameter '{name}'", hint=hint)
-    return dict(connection.params)
-
-
 def _embedded(name: str, params: Mapping[str, str]) -> Endpoint:
     from millrace.connectors.clickhouse.embedded import password_of, server
     from millrace.connectors.embedded import ensure
@@ -178,19 +168,3 @@ def _embedded(name: str, params: Mapping[str, str]) -> Endpoint:
     home = Path(params["home"]) if params.get("home") else Settings.from_env().home
     password = password_of(home)
     return Endpoint(name, port=ensure(server(), home), password=password, embedded=True)
-
-
-def _is_true(text: str) -> bool:
-    return text.lower() in ("1", "true", "yes", "on")
-
-
-def _timeout_s(connection: Connection, params: Mapping[str, str]) -> float:
-    if "timeout" not in params:
-        return DEFAULT_TIMEOUT_S
-    try:
-        found = parse_duration(params["timeout"]).total_seconds()
-    except ValueError as error:
-        raise ConfigError(f"connection {connection}, timeout: {error}") from error
-    if found <= 0:
-        raise ConfigError(f"connection {connection}: the timeout must be longer than nothing", hint="e.g. timeout=30s")
-    return found

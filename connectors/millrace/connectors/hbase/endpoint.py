@@ -10,13 +10,12 @@ HBase's own file system, which Spark's workers may write to.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace.errors import ConfigError, MillraceError, TargetError, TransientError
 from millrace.spec.connection import Connection
-from millrace.spec.units import parse_duration
+from millrace.spec.connection_params import known_params, timeout_s
 
 DEFAULT_PORT = 9090
 DEFAULT_TIMEOUT_S = 120.0
@@ -98,7 +97,7 @@ def endpoint_of(connection: Connection) -> Endpoint:
             f"connection {connection} has a user or password, which HBase's Thrift server has no place for",
             hint="leave it out; the Thrift server itself logs in to HBase",
         )
-    params = _params(connection)
+    params = known_params(connection, PARAMS)
     transport = params.get("transport", "buffered")
     if transport not in _TRANSPORTS:
         raise ConfigError(
@@ -111,7 +110,7 @@ def endpoint_of(connection: Connection) -> Endpoint:
         port=connection.port or DEFAULT_PORT,
         namespace=connection.database,
         framed=transport == "framed",
-        timeout_s=_timeout_s(connection, params),
+        timeout_s=timeout_s(connection, params, DEFAULT_TIMEOUT_S),
         class_path=_class_path(params),
         staging=params.get("staging", "").rstrip("/"),
         zookeeper=params.get("zookeeper", ""),
@@ -143,31 +142,8 @@ def store_error(refusal: Refusal, doing: str, endpoint: Endpoint) -> MillraceErr
     return TransientError(message, hint="see the logs of HBase's master and region servers")
 
 
-def _params(connection: Connection) -> dict[str, str]:
-    for name in connection.params:
-        if name not in PARAMS:
-            near = difflib.get_close_matches(name, PARAMS, 1)
-            raise ConfigError(
-                f"connection {connection} has an unknown parameter '{name}'",
-                hint=f"did you mean '{near[0]}'?" if near else f"known ones are {', '.join(PARAMS)}",
-            )
-    return {name: str(value) for name, value in connection.params.items()}
-
-
 def _class_path(params: Mapping[str, str]) -> str:
     if params.get("classpath"):
         return params["classpath"]
     home = params.get("hbase_home", "").rstrip("/")
     return f"{home}/conf:{home}/lib/*:{home}/lib/client-facing-thirdparty/*" if home else ""
-
-
-def _timeout_s(connection: Connection, params: Mapping[str, str]) -> float:
-    if "timeout" not in params:
-        return DEFAULT_TIMEOUT_S
-    try:
-        found = parse_duration(params["timeout"]).total_seconds()
-    except ValueError as error:
-        raise ConfigError(f"connection {connection}: {error}") from error
-    if found <= 0:
-        raise ConfigError(f"connection {connection}: the timeout must be longer than nothing", hint="e.g. timeout=60s")
-    return found

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from millrace.errors import ConfigError
 from millrace.spec.connection import Connection, Secret
+from millrace.spec.connection_params import flag, known_params, timeout_s
 from millrace.spec.diagnostics import did_you_mean
-from millrace.spec.units import parse_duration
 
 DEFAULT_PORT = 9092
 DEFAULT_TIMEOUT_S = 30.0
+LONGEST_TIMEOUT_S = 300.0  # librdkafka takes no longer one
 PARAMS = ("tls", "ca", "cert", "cert_key", "mechanism", "timeout")
 #: Names that Airflow's Kafka connections, which hold librdkafka's own settings, use in their extras.
 _AIRFLOW_PARAMS: Mapping[str, str] = {
@@ -122,7 +123,7 @@ def endpoint(connection: Connection) -> Endpoint:
         raise ConfigError(
             f"connection {connection} is not a Kafka one", hint="write kafka://host:port,host:port, with every broker"
         )
-    params = _params(connection)
+    params = known_params(connection, PARAMS, _AIRFLOW_PARAMS)
     hosts = connection.hosts or ((connection.host, connection.port),)
     found = Endpoint(
         name=connection.name,
@@ -131,27 +132,10 @@ def endpoint(connection: Connection) -> Endpoint:
         password=connection.password,
         mechanism=_mechanism(connection, params),
         tls=_tls(connection, params),
-        timeout_s=_timeout_s(connection, params),
+        timeout_s=timeout_s(connection, params, DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S),
     )
     if found.user and not found.password:
         raise ConfigError(f"the connection {connection} has a user and no password", hint="SASL needs both")
-    return found
-
-
-def _params(connection: Connection) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for given, value in connection.params.items():
-        name = _AIRFLOW_PARAMS.get(given, given.replace("-", "_"))
-        if name and name not in PARAMS:
-            raise ConfigError(
-                f"the connection {connection} has a parameter '{given}' that Kafka connections don't have"
-                f"{did_you_mean(name, PARAMS)}",
-                hint=f"the parameters are {', '.join(PARAMS)}",
-            )
-        if name:
-            found[name] = value
-    if connection.params.get("security.protocol", "").upper().endswith("SSL"):
-        found.setdefault("tls", "true")
     return found
 
 
@@ -167,7 +151,9 @@ def _mechanism(connection: Connection, params: Mapping[str, str]) -> Mechanism:
 
 
 def _tls(connection: Connection, params: Mapping[str, str]) -> Tls | None:
-    if not _flag(connection, params, "tls", default=bool(params.get("ca") or params.get("cert"))):
+    implied = bool(params.get("ca") or params.get("cert"))
+    implied |= connection.params.get("security.protocol", "").upper().endswith("SSL")
+    if not flag(connection, params, "tls", default=implied):
         return None
     if bool(params.get("cert")) != bool(params.get("cert_key")):
         raise ConfigError(
@@ -213,30 +199,6 @@ def _pkcs8(connection: Connection, pem: str) -> str:
             hint="a PEM file is expected, not locked by a password",
         ) from error
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def _timeout_s(connection: Connection, params: Mapping[str, str]) -> float:
-    text = params.get("timeout", "")
-    if not text:
-        return DEFAULT_TIMEOUT_S
-    try:
-        seconds = parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise ConfigError(f"the connection {connection} has timeout={text}: {error}", hint="e.g. timeout=30s") from None
-    if not 1 <= seconds <= 300:
-        raise ConfigError(f"the connection {connection} has timeout={text}", hint="expected 1 s to 5 minutes")
-    return seconds
-
-
-def _flag(connection: Connection, params: Mapping[str, str], name: str, default: bool = False) -> bool:
-    text = params.get(name, "").lower()
-    if text in ("true", "1", "yes"):
-        return True
-    if text in ("false", "0", "no"):
-        return False
-    if text:
-        raise ConfigError(f"the connection {connection} has {name}={text}", hint="expected true or false")
-    return default
 
 
 def _quoted(text: str) -> str:

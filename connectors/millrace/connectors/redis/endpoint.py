@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from millrace.errors import ConfigError, MillraceError, TargetError, TransientError
 from millrace.spec.connection import Connection, Secret
-from millrace.spec.units import parse_duration
+from millrace.spec.connection_params import flag, known_params, timeout_s
 
 Address = tuple[str, int]
 Command = Sequence[bytes | str | int]
@@ -106,12 +105,12 @@ def endpoint_of(connection: Connection) -> Endpoint:
             f"connection {connection} is not a Redis one",
             hint=f"use one of the schemes {', '.join(_SCHEMES)}",
         )
-    params = _params(connection)
+    params = known_params(connection, PARAMS, _AIRFLOW_PARAMS)
     if connection.scheme == "embedded":
         return _embedded(connection.name, params)
     cluster = connection.scheme.endswith("+cluster")
     hosts = connection.hosts or ((connection.host, connection.port),)
-    tls = connection.scheme.startswith("rediss") or _is_true(params.get("tls", ""))
+    tls = connection.scheme.startswith("rediss") or flag(connection, params, "tls")
     database = _database(connection, params.get("database", "") or connection.database)
     if cluster and database:
         raise ConfigError(f"connection {connection}: a cluster has only database 0", hint="leave the number out")
@@ -122,8 +121,8 @@ def endpoint_of(connection: Connection) -> Endpoint:
         user=connection.user,
         password=connection.password,
         database=database,
-        tls=_tls(params) if tls else None,
-        timeout_s=_timeout_s(connection, params),
+        tls=_tls(connection, params) if tls else None,
+        timeout_s=timeout_s(connection, params, DEFAULT_TIMEOUT_S),
     )
 
 
@@ -161,20 +160,6 @@ def lost(error: BaseException, doing: str, endpoint: Endpoint, address: Address)
     )
 
 
-def _params(connection: Connection) -> dict[str, str]:
-    params: dict[str, str] = {}
-    for name, value in connection.params.items():
-        known = _AIRFLOW_PARAMS.get(name, name if name in PARAMS else None)
-        if known is None:
-            near = difflib.get_close_matches(name, PARAMS, 1)
-            raise ConfigError(
-                f"connection {connection} has an unknown parameter '{name}'",
-                hint=f"did you mean '{near[0]}'?" if near else f"known ones are {', '.join(PARAMS)}",
-            )
-        params[known] = str(value)
-    return params
-
-
 def _embedded(name: str, params: Mapping[str, str]) -> Endpoint:
     from millrace.connectors.embedded import ensure
     from millrace.connectors.redis.embedded import server
@@ -184,13 +169,9 @@ def _embedded(name: str, params: Mapping[str, str]) -> Endpoint:
     return Endpoint(name, (("127.0.0.1", ensure(server(), home)),))
 
 
-def _tls(params: Mapping[str, str]) -> Tls:
-    insecure = _is_true(params.get("insecure", "")) or params.get("verify", "").lower() in ("none", "cert_none")
+def _tls(connection: Connection, params: Mapping[str, str]) -> Tls:
+    insecure = flag(connection, params, "insecure") or params.get("verify", "").lower() in ("none", "cert_none")
     return Tls(params.get("ca", ""), params.get("cert", ""), params.get("cert_key", ""), insecure)
-
-
-def _is_true(text: str) -> bool:
-    return text.lower() in ("1", "true", "yes", "on")
 
 
 def _database(connection: Connection, text: str) -> int:
@@ -199,15 +180,3 @@ def _database(connection: Connection, text: str) -> int:
             f"connection {connection}: '{text}' is not a database number", hint="e.g. redis://host:6379/0"
         )
     return int(text or 0)
-
-
-def _timeout_s(connection: Connection, params: Mapping[str, str]) -> float:
-    if "timeout" not in params:
-        return DEFAULT_TIMEOUT_S
-    try:
-        found = parse_duration(params["timeout"]).total_seconds()
-    except ValueError as error:
-        raise ConfigError(f"connection {connection}: {error}") from error
-    if found <= 0:
-        raise ConfigError(f"connection {connection}: the timeout must be longer than nothing", hint="e.g. timeout=30s")
-    return found
