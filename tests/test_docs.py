@@ -38,6 +38,7 @@ RUN_ELSEWHERE = {
     "docs/hbase.md": "tests/connectors/hbase/test_docs.py",
     "docs/kafka.md": "tests/connectors/kafka/test_docs.py",
     "docs/redis.md": "tests/connectors/redis/test_docs.py",
+    "docs/servers.md": "tests/servers/test_standing.py",
 }
 #: What a page finds in its folder.
 GIVEN: Mapping[str, Callable[[Path], object]] = {

@@ -16,6 +16,7 @@ SHELL_SCRIPTS = [
     "scripts/setup",
     "scripts/install-packages",
     "scripts/lock",
+    "scripts/servers",
     "scripts/check",
     "scripts/test",
     ".ci/run",
