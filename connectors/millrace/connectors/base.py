@@ -342,6 +342,10 @@ class Form:
     text_key: Callable[[bytes], bytes]
     decode: Callable[[Any], Mapping[str, Any]]
 
+    def keys(self, keys: Sequence[Any]) -> list[bytes]:
+        """`key` of each."""
+        return [*map(self.key, keys)]
+
 
 class StoredReader(Protocol):
     """What a `KeyReader` can do besides when it can give rows as they are stored, which spares decoding them."""
@@ -353,8 +357,10 @@ class StoredReader(Protocol):
     async def fetch(self, form: Form, key: Any, stored_key: bytes) -> tuple[Form, Any]:
         """The row under `form.key(key)`, None when there is none; and its form, a later one if there was a flip."""
 
-    async def fetch_all(self, form: Form, keys: Sequence[Any]) -> tuple[Form, Sequence[Any]]:
-        """The rows under many keys, all of one version."""
+    async def fetch_all(
+        self, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes] = ()
+    ) -> tuple[Form, Sequence[Any]]:
+        """The rows under many keys, all of one version. `stored_keys` is `form.keys(keys)` if that is made already."""
 
 
 class OrderedReader(Protocol):

@@ -89,12 +89,21 @@ class GuardedRows:
         return self._reader.form
 
     async def fetch(self, form: Form, key: Any, stored_key: bytes) -> tuple[Form, Any]:
-        started = self._store.enter()
-        return await self._store.call(self._reader.fetch(form, key, stored_key), started)
+        store = self._store
+        started = store.enter()
+        try:  # as `StoreBreaker.call` does: this is the hot path, and has no coroutine to spare
+            found = await self._reader.fetch(form, key, stored_key)
+        except BaseException as error:
+            store.failed(error, started)
+            raise
+        store.breaker.tell(False, monotonic())
+        return found
 
-    async def fetch_all(self, form: Form, keys: Sequence[Any]) -> tuple[Form, Sequence[Any]]:
+    async def fetch_all(
+        self, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes] = ()
+    ) -> tuple[Form, Sequence[Any]]:
         started = self._store.enter()
-        return await self._store.call(self._reader.fetch_all(form, keys), started)
+        return await self._store.call(self._reader.fetch_all(form, keys, stored_keys), started)
 
 
 class GuardedSql:

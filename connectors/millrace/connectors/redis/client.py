@@ -139,6 +139,9 @@ class Client:
     async def _fetch_all_from_one(
         self, pipe: Pipe, name: bytes, keys: Sequence[bytes], more: Sequence[bytes]
     ) -> list[Any]:
+        if name == b"GET" and len(keys) <= _MGET_KEYS:
+            found: list[Any] = self._check(await pipe.ask(command(b"MGET", *keys)))
+            return found
         if name == b"GET":
             chunks = [keys[start : start + _MGET_KEYS] for start in range(0, len(keys), _MGET_KEYS)]
             replies = await pipe.ask_all(b"".join(command(b"MGET", *chunk) for chunk in chunks), len(chunks))

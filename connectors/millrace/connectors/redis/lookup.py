@@ -25,6 +25,7 @@ from millrace.connectors.redis.values import (
     get_command,
     is_missing,
     key_maker,
+    keys_maker,
     opened_decoder,
     opener,
     text_key_maker,
@@ -48,6 +49,10 @@ class _Current(Form):
     more: tuple[bytes, ...]
     keyed: bool  # whether a row is decoded with its key
     open: Callable[[bytes], bytes] | None
+    make_keys: Callable[[Sequence[Key]], list[bytes]]
+
+    def keys(self, keys: Sequence[Key]) -> list[bytes]:
+        return self.make_keys(keys)
 
     @classmethod
     def of(cls, manifest: Manifest) -> _Current:
@@ -64,6 +69,7 @@ class _Current(Form):
             more=get_arguments(manifest),
             keyed=manifest.value.collection,
             open=opener(manifest),
+            make_keys=keys_maker(manifest),
         )
 
 
@@ -178,17 +184,19 @@ class RedisReader:
             current, stored_key = latest, latest.key(key)
         raise self._flapping()
 
-    async def fetch_all(self, form: Form, keys: Sequence[Key]) -> tuple[Form, list[Any]]:
+    async def fetch_all(
+        self, form: Form, keys: Sequence[Key], stored_keys: Sequence[bytes] = ()
+    ) -> tuple[Form, list[Any]]:
         """The rows under many keys as they are stored, in their order, all of one version."""
         assert isinstance(form, _Current)
         current, client = form, self._opened()
         for _ in range(_MOST_FLIPS):
-            stored_keys = [*map(current.key, keys)]
+            stored_keys = stored_keys or current.make_keys(keys)
             raws = await client.fetch_all(current.get, stored_keys, current.more) if keys else []
-            if None in raws or [] in raws:
+            if None in raws or (current.encoding == "row" and [] in raws):
                 latest = await self._latest()
                 if latest.version != current.version:
-                    current = latest
+                    current, stored_keys = latest, ()
                     continue
                 raws = [None if is_missing(raw) else raw for raw in raws]
             if current.keyed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from millrace.connectors.redis.layout import Manifest
 from millrace.connectors.redis.members import collection_decoder
@@ -70,6 +70,30 @@ def key_maker(manifest: Manifest) -> Callable[[Key], bytes]:
     if kind is Kind.BIGINT or kind is Kind.INT:
         return make_from_integer
     return make_from_text if kind is Kind.STRING else make
+
+
+def keys_maker(manifest: Manifest) -> Callable[[Sequence[Key]], list[bytes]]:
+    """`key_maker` for many keys: by column, where it is one of integers or text and each key is plainly that."""
+    make, template = key_maker(manifest), manifest.whole_key
+    if len(template.names) > 1:
+        return lambda keys: [*map(make, keys)]
+    before, after = (literal.encode() for literal in template.literals)
+    kind = manifest.types[template.names[0]].kind
+
+    def make_from_integers(keys: Sequence[Key]) -> list[bytes]:
+        if type(keys) is list and {*map(type, keys)} == {int} and min(keys) >= _SURE_MIN and max(keys) <= _SURE_MAX:
+            texts = repr(keys)[1:-1].encode().split(b", ")
+            return [before + text + after for text in texts] if after else [before + text for text in texts]
+        return [*map(make, keys)]
+
+    def make_from_texts(keys: Sequence[Key]) -> list[bytes]:
+        if {*map(type, keys)} == {str}:
+            return [before + text.encode() + after for text in cast(Sequence[str], keys)]
+        return [*map(make, keys)]
+
+    if kind is Kind.BIGINT or kind is Kind.INT:
+        return make_from_integers
+    return make_from_texts if kind is Kind.STRING else lambda keys: [*map(make, keys)]
 
 
 def text_key_maker(manifest: Manifest) -> Callable[[bytes], bytes]:

@@ -14,6 +14,7 @@ import httptools
 
 from millrace.serving.http.messages import head
 from millrace.serving.http.problems import problem
+from millrace.serving.http.repeats import Headers
 
 if TYPE_CHECKING:
     from millrace.serving.http.server import HttpServer
@@ -53,11 +54,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._exchanges: deque[Exchange] = deque()
         self._target = b""
-        self._headers: dict[bytes, bytes] = {}
+        self._headers = Headers()
         self._header_bytes = 0
         self._body = bytearray()
         self._in_headers = False
         self._in_request = False
+        self._taken = 0  # requests, of the bytes that came last
         self._no_more = False  # requests: the last one is in, or the connection is being closed
         self._blocked = False
         self._writable: asyncio.Future[None] | None = None
@@ -72,6 +74,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._no_more:
             return
+        between = not self._in_request
+        if between and (known := self._server.repeats.find(data)) is not None:
+            self._take(*known, keep_alive=not self._server.draining)
+            return
+        self._taken = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -82,6 +89,8 @@ class Connection(asyncio.Protocol):
             self.refuse(*error.__context__.answer)
         except httptools.HttpParserError as error:
             self.refuse(400, "bad-request", f"this is no HTTP/1.1 request: {error}")
+        if between and self._taken == 1 and not self._in_request and not self._no_more:
+            self._server.repeats.learn(data, self._headers)
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still read its answers."""
@@ -121,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target = b""
-        self._headers = {}
+        self._headers = Headers()
         self._body = bytearray()
         self._header_bytes = 0
         self._in_request = self._in_headers = True
@@ -157,21 +166,32 @@ class Connection(asyncio.Protocol):
         if self._no_more:
             return
         parser = self._parser
-        method = parser.get_method()
         keep_alive = parser.should_keep_alive() and not self._server.draining
-        exchange = Exchange(
-            self,
-            keep_alive=keep_alive,
-            head_only=method == b"HEAD",
-            http_1_0=parser.get_http_version() == "1.0",
+        http_1_0 = parser.get_http_version() == "1.0"
+        self._take(
+            parser.get_method(), self._target, self._headers, self._body, keep_alive=keep_alive, http_1_0=http_1_0
         )
+
+    def _take(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes | bytearray,
+        *,
+        keep_alive: bool,
+        http_1_0: bool = False,
+    ) -> None:
+        """A request is complete: give it its place, and let it be answered."""
+        exchange = Exchange(self, keep_alive=keep_alive, head_only=method == b"HEAD", http_1_0=http_1_0)
         self._in_request = False
+        self._taken += 1
         self._since = self._server.now
         self._no_more = not keep_alive
         self._exchanges.append(exchange)
         if len(self._exchanges) == MOST_WAITING and self._transport is not None:
             self._transport.pause_reading()
-        self._server.begin(exchange, method, self._target, self._headers, self._body)
+        self._server.begin(exchange, method, target, headers, body)
 
     # what the server calls
 

@@ -22,6 +22,7 @@ from millrace.serving.service import Service
 PREFIX = "/v1/kv/"
 _MGET = ":mget"
 _SCAN = ":scan"
+_MEMBERS = frozenset({"keys"})
 
 
 def routes(service: Service) -> list[Route]:
@@ -92,7 +93,7 @@ async def _post(service: Service, request: Request) -> Response:
         raise UnknownApi("there is nothing to POST to at this address", hint=f"POST to {PREFIX}{{api}}{_MGET}")
     served = service.registry.find(name.removesuffix(_MGET), "kv")
     wanted = negotiate(request.header(b"accept"))
-    keys = _keys(request)
+    keys = keys_of(request.body)
     answer = await served.call(Call(Operation.MULTI_GET, keys, context_of(service, request)))
     rows: StoredRows = answer.body
     return Response(200, encode_rows(rows, wanted), wanted.content_type.encode(), headers_of(served, answer))
@@ -135,15 +136,15 @@ def _etag(answer: Answer) -> bytes:
     return b'W/"%b"' % answer.version.encode()
 
 
-def _keys(request: Request) -> list[Any]:
+def keys_of(body: bytes | bytearray) -> list[Any]:
     """The keys of `{"keys": [1, "b", ["de", 3]]}`; a list is a composite key."""
     try:
-        body = orjson.loads(request.body)
+        found = orjson.loads(body)
     except ValueError as error:
         raise Refused(f"the body is not JSON: {error}", hint='write {"keys": [1, 2]}') from None
-    keys = body.get("keys") if isinstance(body, dict) else None
+    keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list):
         raise Refused("the body has no list of 'keys'", hint='write {"keys": [1, 2]}; a composite key is a list')
-    if unknown := set(body) - {"keys"}:
+    if unknown := found.keys() - _MEMBERS:
         raise Refused(f"the body has unknown members: {', '.join(sorted(unknown))}", hint='it has "keys" alone')
-    return [tuple(key) if isinstance(key, list) else key for key in keys]
+    return [tuple(key) if type(key) is list else key for key in keys] if list in {*map(type, keys)} else keys

@@ -15,6 +15,7 @@ from millrace.serving.http.connection import Connection, Exchange
 from millrace.serving.http.lane import KvLane
 from millrace.serving.http.messages import Request, Response, chunk, head, last_chunk
 from millrace.serving.http.problems import problem_of
+from millrace.serving.http.repeats import Headers, Repeats
 from millrace.serving.http.routes import Route, Router
 from millrace.serving.service import Service
 
@@ -45,6 +46,7 @@ class HttpServer:
         self.service = service
         self.limits = limits or Limits()
         self.connections: set[Connection] = set()
+        self.repeats = Repeats(self.limits.target_bytes)
         self.now = 0.0
         self.draining = False
         self._router = Router(routes)
@@ -82,9 +84,9 @@ class HttpServer:
         if self._ticker is not None:
             self._ticker.cancel()
 
-    def begin(self, exchange: Exchange, method: bytes, target: bytes, headers: dict[bytes, bytes], body: Any) -> None:
+    def begin(self, exchange: Exchange, method: bytes, target: bytes, headers: Headers, body: Any) -> None:
         """A request is complete: answer it, in the fast lane if it can be."""
-        if self._lane.begin(exchange, method, target, headers):
+        if self._lane.begin(exchange, method, target, headers, body):
             return
         request = Request(method.decode("latin-1"), target, headers, bytes(body), exchange.connection.peer)
         exchange.work = self._loop.create_task(self._answer(exchange, request))

@@ -130,9 +130,9 @@ class KvApi:
         return await self._multi_get_cached(self.cache, form, keys)
 
     async def _multi_get_cached(self, cache: Cache, form: Form, keys: Sequence[Any]) -> tuple[StoredRows, Origin]:
-        stored_keys = [*map(form.key, keys)]
+        stored_keys = form.keys(keys)
         if cache.local.entries.keys().isdisjoint(stored_keys):
-            later, rows = await self._source.fetch_all(form, keys)
+            later, rows = await self._source.fetch_all(form, keys, stored_keys)
         else:
             entries = [*map(cache.hit, stored_keys)]
             missing = [place for place, entry in enumerate(entries) if entry is None]

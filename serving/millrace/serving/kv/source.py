@@ -32,9 +32,11 @@ class TracedReader:
         with tracing.span(f"{self._connector} get"):
             return await self._reader.fetch(form, key, stored_key)
 
-    async def fetch_all(self, form: Form, keys: Sequence[Any]) -> tuple[Form, Sequence[Any]]:
+    async def fetch_all(
+        self, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes] = ()
+    ) -> tuple[Form, Sequence[Any]]:
         with tracing.span(f"{self._connector} mget"):
-            return await self._reader.fetch_all(form, keys)
+            return await self._reader.fetch_all(form, keys, stored_keys)
 
 
 class RowReader:
@@ -57,7 +59,9 @@ class RowReader:
         row = await self._reader.get(key)
         return self.form, row
 
-    async def fetch_all(self, form: Form, keys: Sequence[Any]) -> tuple[Form, Sequence[Any]]:
+    async def fetch_all(
+        self, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes] = ()
+    ) -> tuple[Form, Sequence[Any]]:
         rows = await self._reader.multi_get(keys)
         return self.form, rows
 
