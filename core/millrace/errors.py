@@ -9,7 +9,7 @@
     ├── RunFailed               give up: doing it again would fail again
     │   ├── CheckFailed             a quality check refused the data
     │   ├── DirtyLimitExceeded      more dirty records than the spec allows
-    │   ├── ConservationError       read != loaded + dirty + filtered
+    │   ├── ConservationError       read != loaded + dirty + filtered + quarantined
     │   ├── VerifyFailed            what was read back is not what was loaded
     │   ├── SourceError             the source refused, changed, or can't be read as declared
     │   ├── TargetError             the target refused the data or the credentials
@@ -97,7 +97,7 @@ class DirtyLimitExceeded(RunFailed):
 
 
 class ConservationError(RunFailed):
-    """Rows went missing or were doubled: read != loaded + dirty + filtered."""
+    """Rows went missing or were doubled: read != loaded + dirty + filtered + quarantined."""
 
 
 class VerifyFailed(RunFailed):

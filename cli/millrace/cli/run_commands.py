@@ -177,7 +177,8 @@ def _print_statistics(data: Mapping[str, Any], became: str) -> None:
         table(title, columns, cells, right=columns[1:])
     else:
         results.print(title)
-    counts = f"{source['rows_filtered']:,} filtered, {statistics['rows_dirty']:,} dirty; " if rows else ""
+    aside = f", {statistics['rows_quarantined']:,} quarantined" if statistics["rows_quarantined"] else ""
+    counts = f"{source['rows_filtered']:,} filtered, {statistics['rows_dirty']:,} dirty{aside}; " if rows else ""
     results.print(
         f"{counts}{statistics['seconds']:.1f} s in all, of which Spark's start {statistics['session_seconds']:.1f} s"
     )

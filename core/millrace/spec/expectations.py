@@ -19,6 +19,9 @@ COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 """Arguments that name columns which must be there. (`column_set` may name columns that are only allowed.)"""
 
 
+_NOT_WITH_QUARANTINE = ("mostly", "row_condition")
+
+
 @dataclass(frozen=True)
 class Signature:
     required: tuple[str, ...]
@@ -27,6 +30,11 @@ class Signature:
     @property
     def arguments(self) -> tuple[str, ...]:
         return self.required + self.optional
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether single rows pass or fail it."""
+        return "mostly" in self.optional
 
 
 @cache
@@ -49,11 +57,23 @@ def expectation_problems(name: str, arguments: Any, builtin: Sequence[str]) -> I
         if key not in (*signature.arguments, "severity"):
             message = f"unknown argument '{shown(key)}' of {name}{did_you_mean(key, signature.arguments)}"
             yield Problem((name, key), message, on_key=True)
-    if arguments.get("severity", Severity.BLOCK) not in tuple(Severity):
-        yield Problem((name, "severity"), f"expected block or warn, got '{shown(str(arguments['severity']))}'")
+    yield from _severity_problems(name, arguments, signature)
     for key in signature.required:
         if key not in arguments:
             yield Problem((name,), f"missing required argument '{key}' of {name}", on_key=True)
+
+
+def _severity_problems(name: str, arguments: Mapping[str, Any], signature: Signature) -> Iterator[Problem]:
+    severity = arguments.get("severity", Severity.BLOCK)
+    if severity not in tuple(Severity):
+        yield Problem((name, "severity"), f"expected block, warn, quarantine, got '{shown(str(severity))}'")
+    if severity != Severity.QUARANTINE:
+        return
+    if not signature.of_rows:
+        yield Problem((name, "severity"), f"{name} is of all rows together, so there are none to quarantine")
+    for key in _NOT_WITH_QUARANTINE:
+        if key in arguments:
+            yield Problem((name, key), f"'{key}' can't stand beside 'severity: quarantine'", on_key=True)
 
 
 def _unknown(name: str, builtin: Sequence[str]) -> str:

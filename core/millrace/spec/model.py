@@ -18,10 +18,11 @@ Scalar: TypeAlias = str | int | float | bool
 
 
 class Severity(StrEnum):
-    """What a failed check does: `block` stops the publish, `warn` is only told."""
+    """What a failed check does: `block` stops the publish, `warn` is only told, `quarantine` sets its rows aside."""
 
     BLOCK = "block"
     WARN = "warn"
+    QUARANTINE = "quarantine"
 
 
 class AlertEvent(StrEnum):
@@ -192,6 +193,7 @@ class Limits:
     bytes_per_second: int | None = None
     dirty: DirtyLimits = DirtyLimits()
     timeout: timedelta | None = None
+    quarantine: DirtyLimits = DirtyLimits()
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,18 @@ from millrace.spec import columns as flow
 from millrace.spec import interval
 from millrace.spec.connector import Mode, Options, connectors
 from millrace.spec.diagnostics import Path, Problem, did_you_mean
+from millrace.spec.model import Severity
 from millrace.spec.shape.apis import ApiEntry, KvApi, SqlApi, UnionApi
 from millrace.spec.shape.checks import CheckEntry
 from millrace.spec.shape.fields import Choice, Part
-from millrace.spec.shape.sections import ScheduleSection, SourceEntry, TargetEntry, TestSection, spec_shape
+from millrace.spec.shape.sections import (
+    LimitsSection,
+    ScheduleSection,
+    SourceEntry,
+    TargetEntry,
+    TestSection,
+    spec_shape,
+)
 from millrace.spec.shape.steps import StepEntry
 from millrace.spec.types import Kind
 
@@ -34,6 +42,7 @@ class Sections:
     targets: tuple[TargetEntry | None, ...]
     apis: tuple[ApiEntry | None, ...]
     test: TestSection | None
+    limits: LimitsSection | None
     problems: tuple[Problem, ...]  # those of the entries as choices: none, several, an unknown check
 
     @classmethod
@@ -55,6 +64,7 @@ class Sections:
             targets=_entries(target_shape.__args__[0], data, "targets", problems),
             apis=_entries(ApiEntry, data, "apis", problems),
             test=_valid(TestSection, data.get("test") or {}),
+            limits=_valid(LimitsSection, data.get("limits") or {}),
             problems=(*problems, *_templates(data)),
         )
 
@@ -96,6 +106,7 @@ def rule_problems(sections: Sections) -> list[Problem]:
         *_schedule(sections),
         *_changes_only(sections),
         *_test_connections(sections),
+        *_quarantine(sections),
         *problems,
         *_deletes(sections, columns),
         *_modes(sections),
@@ -187,6 +198,16 @@ def _changes_only(sections: Sections) -> Iterator[Problem]:
             "only what is new is read, so 'mode: replace' would drop all older rows: set 'mode: merge' or 'append'"
         )
         yield Problem(("source", source.one, option), message, on_key=True)
+
+
+def _quarantine(sections: Sections) -> Iterator[Problem]:
+    """Rows are set aside within a limit only."""
+    if sections.limits is None or sections.limits.quarantine is not None:
+        return
+    for index, entry in enumerate(sections.checks):
+        if entry is not None and entry.check().severity is Severity.QUARANTINE:
+            message = "quarantine needs a limit: say `limits: {quarantine: {max_rows: …, max_ratio: …}}`"
+            yield Problem(("checks", index, entry.one, "severity"), message)
 
 
 def _test_connections(sections: Sections) -> Iterator[Problem]:

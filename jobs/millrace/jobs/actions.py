@@ -176,4 +176,6 @@ def _expected_rows(context: RunContext, step: str) -> int | None:
     if step == "stage":
         return context.plan().source.estimated_rows
     staged = context.step_stats("stage").get("rows_staged")
-    return int(staged) if staged is not None else None
+    if staged is None:
+        return None
+    return int(staged) - int(context.step_stats("check").get("quarantined", 0))

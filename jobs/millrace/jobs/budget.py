@@ -34,6 +34,7 @@ class DirtyLimit:
 
     max_rows: int | None
     max_ratio: float | None
+    kind: str = "dirty"  # its name in `limits`
 
     def verdict(self, dirty: int, seen: int, expected: int | None, *, final: bool) -> str | None:
         """Why the run must stop, or None.
@@ -45,12 +46,16 @@ class DirtyLimit:
         if dirty == 0:
             return None
         if self.max_rows is not None and dirty > self.max_rows:
-            return f"{dirty:,} dirty records, limits.dirty.max_rows allows {self.max_rows:,}"
+            return f"{dirty:,} {self._noun}, limits.{self.kind}.max_rows allows {self.max_rows:,}"
         if self.max_ratio is not None:
             basis = seen if final else max(seen, expected or 0, SMALLEST_RATIO_SAMPLE)
             if dirty > self.max_ratio * basis:
                 return (
-                    f"{dirty:,} dirty records among {seen:,} rows ({dirty / max(seen, 1):.2%}), "
-                    f"limits.dirty.max_ratio allows {self.max_ratio:.2%}"
+                    f"{dirty:,} {self._noun} among {seen:,} rows ({dirty / max(seen, 1):.2%}), "
+                    f"limits.{self.kind}.max_ratio allows {self.max_ratio:.2%}"
                 )
         return None
+
+    @property
+    def _noun(self) -> str:
+        return "dirty records" if self.kind == "dirty" else "rows to set aside"

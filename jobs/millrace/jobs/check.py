@@ -8,32 +8,39 @@ from typing import TYPE_CHECKING
 from millrace import catalog as kept
 from millrace.catalog import Change, VersionRecord
 from millrace.errors import CheckFailed, SpecError
+from millrace.jobs import quarantine
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.lines import stored_columns
 from millrace.jobs.plan import columns_of
+from millrace.jobs.quarantine import Aside
 from millrace.jobs.spark_errors import translate
 from millrace.spec import Spec
-from millrace.spec.model import Expectation
+from millrace.spec.model import Expectation, Severity
 from millrace.spec.types import Column
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from millrace.quality import CheckResult
 
 
 def check(context: RunContext) -> Stats:
     """Run the spec's checks on the stage. Raises CheckFailed with what failed, observed and expected, and sample rows.
 
-    When none blocks, the run's version is created, in state `loading`.
+    Rows that a check sets aside are taken out first, and the other checks are asked of the rest. When none blocks, the
+    run's version is created, in state `loading`.
     """
     frame = context.spark().read.parquet(context.file("stage"))
-    results = _results(context) if context.spec.checks else ()
+    context.catalog.dirty.clear(context.run_id, quarantine.STEP)
+    results, aside = _results(context, frame) if context.spec.checks else ((), Aside(0))
     context.catalog.checks.record(context.run_id, [_record(result) for result in results])
-    blocking = [r for r in results if not r.passed and r.severity == "block"]
-    if blocking:
-        raise CheckFailed(_refusal(context, blocking, len(results)), hint=_hint(context))
+    blocking = [result for result in results if result.blocks]
+    if blocking or aside.verdict:
+        raise CheckFailed(_refusal(context, results, aside.verdict), hint=_hint(context))
     version = _new_version(context, columns_of(frame.schema))
     warned = sum(not r.passed for r in results)
-    return {"checks": len(results), "passed": len(results) - warned, "warned": warned, "version": version.id}
+    counts = {"checks": len(results), "passed": len(results) - warned, "warned": warned, "version": version.id}
+    return {**counts, "quarantined": aside.rows} if aside.rows else counts
 
 
 def _new_version(context: RunContext, columns: Sequence[Column]) -> VersionRecord:
@@ -62,19 +69,30 @@ def refuse_bad_arguments(spec: Spec) -> None:
         raise SpecError("\n".join(wrong), hint="docs/checks.md says which arguments there are")
 
 
-def _results(context: RunContext) -> tuple[CheckResult, ...]:
-    from millrace.quality import run_checks
-
-    current = context.catalog.versions.current(context.spec.asset)
+def _results(context: RunContext, frame: DataFrame) -> tuple[tuple[CheckResult, ...], Aside]:
     try:
-        return run_checks(
-            context.spark().read.parquet(context.file("stage")),
-            context.spec.checks,
-            previous_rows=current.rows if current else None,
-            rows=int(context.step_stats("stage")["rows_staged"]),
-        )
+        return _judged(context, frame)
     except Exception as error:
         raise translate(error, f"checking {context.spec.asset}") from error
+
+
+def _judged(context: RunContext, frame: DataFrame) -> tuple[tuple[CheckResult, ...], Aside]:
+    """All checks of the whole stage; when that sets rows aside, the others once more of the rows that are left."""
+    from millrace.quality import judge
+
+    current = context.catalog.versions.current(context.spec.asset)
+    previous_rows = current.rows if current else None
+    staged = int(context.step_stats("stage")["rows_staged"])
+    judged = judge(frame, context.spec.checks, previous_rows=previous_rows, rows=staged)
+    if judged.marked is None or any(r.blocks and r.severity is Severity.QUARANTINE for r in judged.results):
+        return judged.results, Aside(0)
+    aside = quarantine.set_aside(context, judged.marked)
+    others = [check for check in context.spec.checks if check.severity is not Severity.QUARANTINE]
+    if aside.verdict or not others:
+        return judged.results, aside
+    rest = context.spark().read.parquet(context.file(quarantine.CHECKED))
+    again = iter(judge(rest, others, previous_rows=previous_rows, rows=staged - aside.rows).results)
+    return tuple(r if r.severity is Severity.QUARANTINE else next(again) for r in judged.results), aside
 
 
 def _record(result: CheckResult) -> kept.CheckResult:
@@ -89,11 +107,12 @@ def _record(result: CheckResult) -> kept.CheckResult:
     )
 
 
-def _refusal(context: RunContext, blocking: list[CheckResult], total: int) -> str:
+def _refusal(context: RunContext, results: Sequence[CheckResult], verdict: str | None) -> str:
     from millrace.quality import explain
 
-    lines = "\n    ".join(explain(result) for result in blocking)
-    return f"{len(blocking)} of {total} checks refused the data of {context.spec.asset}:\n    {lines}"
+    refused = [r for r in results if r.blocks or (verdict and not r.passed and r.severity is Severity.QUARANTINE)]
+    lines = "\n    ".join([*([verdict] if verdict else []), *(explain(result) for result in refused)])
+    return f"{len(refused)} of {len(results)} checks refused the data of {context.spec.asset}:\n    {lines}"
 
 
 def _hint(context: RunContext) -> str:

@@ -14,6 +14,7 @@ from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, VerifyFailed
 from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats, store_version
+from millrace.jobs.quarantine import CHECKED, rows_to_load
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.stage import dirty_hint, gate_verdict
 from millrace.jobs.statistics import TargetStatistics
@@ -34,7 +35,7 @@ def load(context: RunContext, name: str) -> Stats:
     step = f"load:{name}"
     doing = f"loading {context.spec.asset} into {name}"
     version = store_version(context.version())
-    staged = int(context.step_stats("stage")["rows_staged"])
+    staged = rows_to_load(context)
     dirty_before = int(context.step_stats("stage")["rows_dirty"])
     context.catalog.dirty.clear(context.run_id, step)
     gate = context.gate.open_step(step, context.limits(dirty_before=dirty_before, expected_rows=staged))
@@ -108,8 +109,9 @@ def verify(context: RunContext, name: str) -> Stats:
 
 
 def stage_frame(context: RunContext) -> DataFrame:
-    """The stage, split into as many tasks as the spec has channels, or fewer."""
-    return context.spark().read.parquet(context.file("stage")).coalesce(context.plan().channels)
+    """The stage without what was quarantined, split into as many tasks as the spec has channels, or fewer."""
+    kept = CHECKED if context.step_stats("check").get("quarantined") else "stage"
+    return context.spark().read.parquet(context.file(kept)).coalesce(context.plan().channels)
 
 
 def run_over_keys(frame: DataFrame, target: Target, task: BatchTask) -> int:

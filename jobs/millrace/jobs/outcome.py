@@ -62,6 +62,7 @@ def collect_statistics(record: RunRecord, session_s: float, seconds: float) -> R
     targets = {name.removeprefix("load:"): s for name, s in stats.items() if name.startswith("load:")}
     return RunStatistics(
         SourceStatistics(**source, seconds=times["stage"]) if source else SourceStatistics(),
+        int(stats.get("check", {}).get("quarantined", 0)),
         {name: TargetStatistics(**s, seconds=times[f"load:{name}"]) for name, s in targets.items()},
         times,
         round(session_s, 3),

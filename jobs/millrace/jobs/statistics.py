@@ -41,6 +41,7 @@ class TargetStatistics:
 @dataclass(frozen=True)
 class RunStatistics:
     source: SourceStatistics = SourceStatistics()
+    rows_quarantined: int = 0  # staged, and set aside by checks
     targets: Mapping[str, TargetStatistics] = field(default_factory=dict)
     step_seconds: Mapping[str, float] = field(default_factory=dict)
     session_seconds: float = 0.0

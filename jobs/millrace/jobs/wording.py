@@ -47,9 +47,10 @@ def _summary(step: str, stats: Mapping[str, Any]) -> str:
             )
         case "check":
             warned = f", {stats['warned']} warned" if stats["warned"] else ""
+            aside = f", {count_text(stats['quarantined'], 'row')} set aside" if stats.get("quarantined") else ""
             if not stats["checks"]:
                 return "the spec has no checks"
-            return f"{stats['passed']} of {stats['checks']} passed{warned}"
+            return f"{stats['passed']} of {stats['checks']} passed{warned}{aside}"
         case "load":
             return f"{stats['rows_loaded']:,} rows, {size_text(stats['bytes_loaded'])}, {stats['rows_dirty']:,} dirty"
         case "verify":

@@ -8,13 +8,16 @@ from millrace.quality.expectations import PlannedExpectation, to_expectations
 from millrace.quality.explain import explain
 from millrace.quality.loading import warm_up
 from millrace.quality.results import CheckResult, blocking_failures
-from millrace.quality.run import run_checks
+from millrace.quality.run import REASON, Judgement, judge, run_checks
 
 __all__ = [
+    "REASON",
     "CheckResult",
+    "Judgement",
     "PlannedExpectation",
     "blocking_failures",
     "explain",
+    "judge",
     "run_checks",
     "to_expectations",
     "validate_arguments",

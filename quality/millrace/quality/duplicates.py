@@ -16,7 +16,7 @@ from pyspark.sql import functions as f
 from millrace.quality.samples import MAX_ROWS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _N = "millrace_n"
 _KEY = "millrace_key_{}"
@@ -58,6 +58,16 @@ def repeated_rows(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
     same = [f.col(name).eqNullSafe(f.col(alias)) for alias, name in plain.items()]
     rows = frame.join(f.broadcast(repeated.drop(_N)), on=same, how="left_semi").limit(MAX_ROWS)
     return rows.orderBy(*[f.col(name) for name in columns])
+
+
+def is_repeated(columns: Sequence[str]) -> Column:
+    """Of each row, whether another one has the same values in `columns`; not of rows where they all are null."""
+    from pyspark.sql.window import Window
+
+    keys = [f.col(name) for name in columns]
+    return f.coalesce(*[f.when(key.isNotNull(), f.lit(True)) for key in keys]) & (
+        f.count(f.lit(1)).over(Window.partitionBy(*keys)) > 1
+    )
 
 
 def _all_different_integers(frame: DataFrame, column: str) -> Duplicates | None:

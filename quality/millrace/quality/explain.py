@@ -16,13 +16,14 @@ _FAILED: Mapping[str, tuple[str, str]] = {
     "between": ("lies outside", "lie outside"),
     "in_set": ("has another value", "have another value"),
 }
+_NOTES = {Severity.WARN: " (a warning)", Severity.QUARANTINE: " (to be set aside)"}
 _OTHERWISE = ("is not as expected", "are not as expected")
 
 
 def explain(result: CheckResult) -> str:
     """One line, e.g. `unique: id — 3 of 1,000 rows (0.3 %) repeat a value; e.g. {"id": 7, "city": "berlin"}`."""
-    warning = " (a warning)" if not result.passed and result.severity is Severity.WARN else ""
-    return f"{result.check}{warning} — {_verdict(result)}"
+    note = "" if result.passed else _NOTES.get(result.severity, "")
+    return f"{result.check}{note} — {_verdict(result)}"
 
 
 def _verdict(result: CheckResult) -> str:

@@ -31,11 +31,18 @@ class CheckResult:
     error: str | None = None
 
     @property
+    def blocks(self) -> bool:
+        """Whether it stops the publish. A check whose rows would be set aside does so when they can't be told."""
+        if self.passed or self.severity is Severity.WARN:
+            return False
+        return self.severity is Severity.BLOCK or self.error is not None
+
+    @property
     def kind(self) -> str:
         """The check's name in the spec, e.g. `not_null` or `expect_column_max_to_be_between`."""
         return self.check.partition(":")[0]
 
 
 def blocking_failures(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
-    """The results that stop a publish: not passed, and not just a warning."""
-    return tuple(r for r in results if not r.passed and r.severity is Severity.BLOCK)
+    """The results that stop a publish."""
+    return tuple(result for result in results if result.blocks)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from millrace.quality.expectations import PlannedExpectation, to_expectations
 from millrace.quality.names import PlainNames
 from millrace.quality.results import CheckResult
 from millrace.quality.samples import MAX_ROWS, as_json
-from millrace.spec.model import Check, JsonValue
+from millrace.spec.model import Check, JsonValue, Severity
 from millrace.spec.types import DataType, parse_type
 
 if TYPE_CHECKING:
@@ -20,9 +20,29 @@ if TYPE_CHECKING:
     from millrace.quality.gx.asking import Answer
 
 
+REASON = "millrace_reason"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The results in the order of the checks, and what is to be set aside.
+
+    `marked` has the frame's columns and REASON, a text: of each row that breaks a check whose severity is `quarantine`
+    the first such check, null for the others. It is None when there is no such row.
+    """
+
+    results: tuple[CheckResult, ...]
+    marked: DataFrame | None = None
+
+
 def run_checks(
     frame: DataFrame, checks: Sequence[Check], *, previous_rows: int | None, rows: int | None
 ) -> tuple[CheckResult, ...]:
+    """The results of `judge`."""
+    return judge(frame, checks, previous_rows=previous_rows, rows=rows).results
+
+
+def judge(frame: DataFrame, checks: Sequence[Check], *, previous_rows: int | None, rows: int | None) -> Judgement:
     """Ask every check of the frame, which is read a few times: pass one that is cheap to read, such as Parquet.
 
     `previous_rows` are those of the current version, None when there is none; `rows` those of `frame`, None to have
@@ -32,8 +52,25 @@ def run_checks(
     """
     planned = to_expectations(checks, column_types(frame.schema), previous_rows=previous_rows)
     askable = [p for p in planned if p.problem is None]
-    answers = iter(_ask(frame, askable, rows) if askable else ())
-    return tuple(_refused(p) if p.problem is not None else _result(p, next(answers)) for p in planned)
+    names = PlainNames.of(frame.columns)
+    asked = frame.toDF(*names.columns(frame.columns)) if names.plain else frame
+    answers = _ask(asked, names, askable, rows) if askable else []
+    marked = _marked(asked, askable, answers)
+    rest = iter(answers)
+    return Judgement(
+        tuple(_refused(p) if p.problem is not None else _result(p, next(rest)) for p in planned),
+        None if marked is None else marked.toDF(*frame.columns, REASON),
+    )
+
+
+def _marked(asked: DataFrame, planned: Sequence[PlannedExpectation], answers: Sequence[Answer]) -> DataFrame | None:
+    from pyspark.sql import functions as f
+
+    reason = f.lit(None).cast("string")
+    found = [(p.check, a.condition) for p, a in zip(planned, answers, strict=True) if a.condition is not None]
+    for check, condition in reversed(found):
+        reason = f.when(condition, f.lit(check)).otherwise(reason)
+    return asked.withColumn(REASON, reason) if found else None
 
 
 def column_types(schema: StructType) -> dict[str, DataType | None]:
@@ -48,13 +85,13 @@ def _type(text: str) -> DataType | None:
         return None
 
 
-def _ask(frame: DataFrame, planned: Sequence[PlannedExpectation], rows: int | None) -> list[Answer]:
+def _ask(asked: DataFrame, names: PlainNames, planned: Sequence[PlannedExpectation], rows: int | None) -> list[Answer]:
     from millrace.quality.gx.asking import Question, ask
 
-    names = PlainNames.of(frame.columns)
-    asked = frame.toDF(*names.columns(frame.columns)) if names.plain else frame
-    answers = ask(asked, [Question(p.type, names.arguments(p.arguments)) for p in planned], rows)
-    return [_named(answer, names) for answer in answers]
+    questions = [
+        Question(p.type, names.arguments(p.arguments), told_apart=p.severity is Severity.QUARANTINE) for p in planned
+    ]
+    return [_named(answer, names) for answer in ask(asked, questions, rows)]
 
 
 def _named(answer: Answer, names: PlainNames) -> Answer:

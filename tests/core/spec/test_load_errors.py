@@ -79,7 +79,7 @@ TABLE: Sequence[tuple[str, str]] = [
     ("checks:\n  - not_nul: [id]\n", "8:5: unknown check 'not_nul', did you mean 'not_null'?"),
     ("checks:\n  - zzz: [id]\n", "8:5: unknown check 'zzz', expected one of not_null, unique, between, in_set, row"),
     ("checks:\n  - {}\n", "8:5: empty check, expected one of not_null"),
-    ("checks:\n  - unique: {columns: id, severity: wran}\n", "8:37: expected block or warn, got 'wran'"),
+    ("checks:\n  - unique: {columns: id, severity: wran}\n", "8:37: expected block, warn, quarantine, got 'wran'"),
     ("checks:\n  - unique: [id]\n    severity: warn\n", "9:5: 'severity' stands inside a check: {columns: [id], "),
     ("checks:\n  - unique: {column: id}\n", "8:14: unknown key 'column', did you mean 'columns'?"),
     ("checks:\n  - unique: 5\n", "8:13: expected a list, got the number 5"),
@@ -103,7 +103,7 @@ TABLE: Sequence[tuple[str, str]] = [
     ),
     (
         "checks:\n  - expect_column_max_to_be_between: {column: age, severity: wran}\n",
-        "8:62: expected block or warn, got 'wran'",
+        "8:62: expected block, warn, quarantine, got 'wran'",
     ),
     # alerts, versions, names
     ("alerts: [{on: [check_faild], to: x}]\n", "7:16: expected check_failed, check_warned, run_failed, late, "),

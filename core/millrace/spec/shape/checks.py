@@ -29,7 +29,9 @@ class Check(Part):
     """What every check has."""
 
     severity: model.Severity = Field(
-        default=model.Severity.BLOCK, description="What a failure does: `block` stops the publish, `warn` is only told."
+        default=model.Severity.BLOCK,
+        description="What a failure does: `block` stops the publish, `warn` is only told, `quarantine` sets the rows "
+        "that fail aside and goes on with the others.",
     )
 
 
@@ -90,6 +92,8 @@ class RowCountCheck(Check):
 
     @model_validator(mode="after")
     def _some_bound(self) -> RowCountCheck:
+        if self.severity is model.Severity.QUARANTINE:
+            raise problem("'row_count' is of all rows together, so there are none to quarantine")
         if self.min is None and self.max is None and self.change is None:
             raise problem("'row_count' needs at least one of 'min', 'max' and 'change'")
         if self.min is not None and self.max is not None and self.min > self.max:

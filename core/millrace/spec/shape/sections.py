@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, create_model, model_validator
 
@@ -64,16 +64,33 @@ class ScheduleSection(Part):
 class DirtySection(Part):
     """How many rows may be set aside as dirty records; none, unless a limit is given."""
 
+    what: ClassVar[str] = "dirty"
+
     max_rows: Whole | None = Field(default=None, description="The most dirty rows of a run.", examples=[100])
     max_ratio: Annotated[Ratio, Field(le=1)] | None = Field(
         default=None, description="The largest share of dirty rows among the rows read.", examples=["0.1%"]
     )
 
     @model_validator(mode="after")
-    def _some_limit(self) -> DirtySection:
+    def _some_limit(self) -> Self:
         if self.max_rows is None and self.max_ratio is None:
-            raise problem("'dirty' needs 'max_rows', 'max_ratio' or both")
+            raise problem(f"'{self.what}' needs 'max_rows', 'max_ratio' or both")
         return self
+
+    def limits(self) -> model.DirtyLimits:
+        """The limits as the engine takes them."""
+        return model.DirtyLimits(self.max_rows, self.max_ratio)
+
+
+class QuarantineSection(DirtySection):
+    """How many rows checks may set aside with `severity: quarantine`."""
+
+    what: ClassVar[str] = "quarantine"
+
+    max_rows: Whole | None = Field(default=None, description="The most quarantined rows of a run.", examples=[100])
+    max_ratio: Annotated[Ratio, Field(le=1)] | None = Field(
+        default=None, description="The largest share of quarantined rows among the staged ones.", examples=["0.1%"]
+    )
 
 
 class LimitsSection(Part):
@@ -89,18 +106,23 @@ class LimitsSection(Part):
     dirty: DirtySection | None = Field(
         default=None, description="Dirty records that are put up with; none by default.", examples=[{"max_rows": 100}]
     )
+    quarantine: QuarantineSection | None = Field(
+        default=None,
+        description="Rows that checks with `severity: quarantine` may set aside.",
+        examples=[{"max_rows": 100, "max_ratio": "0.1%"}],
+    )
     timeout: Annotated[Duration, Field(gt=timedelta(0))] | None = Field(
         default=None, description="The longest time for a run, after which it is stopped.", examples=["30m"]
     )
 
     def limits(self) -> model.Limits:
         """The limits as the engine takes them."""
-        dirty = self.dirty
         return model.Limits(
             channels=self.channels,
             rows_per_second=self.rows_per_second,
             bytes_per_second=self.bytes_per_second,
-            dirty=model.DirtyLimits() if dirty is None else model.DirtyLimits(dirty.max_rows, dirty.max_ratio),
+            dirty=self.dirty.limits() if self.dirty is not None else model.DirtyLimits(),
+            quarantine=self.quarantine.limits() if self.quarantine is not None else model.DirtyLimits(),
             timeout=self.timeout,
         )
 

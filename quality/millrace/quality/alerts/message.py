@@ -11,7 +11,7 @@ from typing import Any, Self
 from millrace.catalog import IncidentRecord
 from millrace.catalog.json_text import plain
 from millrace.quality.alerts.happening import CheckFinding, Happening
-from millrace.spec.model import AlertEvent
+from millrace.spec.model import AlertEvent, Severity
 
 MAX_CHECKS = 10
 MAX_ROWS = 3
@@ -19,6 +19,7 @@ MAX_ROW = 300  # characters
 MAX_TEXT = 2_000
 _SUBJECT = 150
 TEST = "test"
+_NOTES = {Severity.WARN.value: " (a warning)", Severity.QUARANTINE.value: " (its rows are set aside)"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _lines(happening: Happening, incident: IncidentRecord | None) -> Iterator[st
 
 
 def _check_lines(found: CheckFinding) -> Iterator[str]:
-    yield cut(f"✗ {found.check}" + (" (a warning)" if found.severity == "warn" else ""))
+    yield cut(f"✗ {found.check}" + _NOTES.get(found.severity, ""))
     yield cut(f"    observed: {_json(found.observed)}")
     yield cut(f"    expected: {_json(found.expected)}")
     yield from (f"    e.g. {row}" for row in _sample(found))

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
@@ -20,7 +20,7 @@ from millrace.quality.samples import MAX_ROWS
 from millrace.spec.model import JsonValue
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _INDEX = "millrace"
 _SPARK_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
@@ -35,19 +35,24 @@ _UNIQUE = frozenset({"expect_column_values_to_be_unique", "expect_compound_colum
 
 @dataclass(frozen=True)
 class Question:
-    """An expectation's snake_case type and its arguments."""
+    """An expectation's snake_case type and its arguments; `told_apart` when it must be known which rows failed."""
 
     type: str
     arguments: Mapping[str, JsonValue]
+    told_apart: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`success` only when it was evaluated and holds; `result` is laid out as Great Expectations does."""
+    """`success` only when it was evaluated and holds; `result` is laid out as Great Expectations does.
+
+    `condition` is true of the rows that failed a question whose rows are `told_apart`.
+    """
 
     success: bool
     result: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    condition: Column | None = None
 
 
 def ask(frame: DataFrame, questions: Sequence[Question], rows: int | None) -> list[Answer]:
@@ -79,11 +84,22 @@ class _Session:
         failed = {i: asked[i] for i, answer in answers.items() if not answer.success and answer.error is None}
         by_row = {i: q for i, q in failed.items() if answers[i].result.get("unexpected_count")}
         by_query = {i: q for i, q in failed.items() if q.type == _QUERY}
-        rows = {**self._validate(by_row, _ROWS), **self._validate(by_query, _QUERIED_ROWS)}
+        rows = self._told_apart({i: q for i, q in by_row.items() if q.told_apart})
+        rows |= self._validate({i: q for i, q in by_row.items() if not q.told_apart}, _ROWS)
+        rows |= self._validate(by_query, _QUERIED_ROWS)
         return [
             Answer(False, error=refused[i]) if i not in asked else _with_rows(answers[i], rows.get(i))
             for i in range(len(questions))
         ]
+
+    def _told_apart(self, questions: Mapping[int, Question]) -> dict[int, Answer]:
+        """One by one, so that the condition is that of the question; rows of an equal one are known already."""
+        found: dict[int, Answer] = {}
+        for index, question in questions.items():
+            self.engine.condition = None
+            for key, answer in self._validate({index: question}, _ROWS).items():
+                found[key] = replace(answer, condition=self.engine.condition)
+        return found
 
     def _start_counting(self, questions: Mapping[int, Question]) -> None:
         for question in questions.values():
@@ -166,7 +182,7 @@ def _with_rows(answer: Answer, with_rows: Answer | None) -> Answer:
         return answer
     if with_rows.error is not None:
         return Answer(False, answer.result, f"the rows can't be read: {with_rows.error}")
-    return Answer(False, with_rows.result)
+    return Answer(False, with_rows.result, condition=with_rows.condition)
 
 
 def plain(message: str) -> str:

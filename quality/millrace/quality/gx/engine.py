@@ -14,7 +14,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as f
 from pyspark.util import inheritable_thread_target
 
-from millrace.quality.duplicates import Duplicates, count_duplicates, repeated_rows
+from millrace.quality.duplicates import Duplicates, count_duplicates, is_repeated, repeated_rows
 from millrace.quality.lost import is_lost
 from millrace.quality.samples import MAX_ROWS, row_as_json, shortened
 from millrace.spec.model import JsonValue
@@ -22,7 +22,7 @@ from millrace.spec.model import JsonValue
 if TYPE_CHECKING:
     from great_expectations.execution_engine.execution_engine import MetricComputationConfiguration
     from great_expectations.validator.metric_configuration import MetricConfiguration
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 UNIQUE_METRICS = ("column_values.unique", "compound_columns.unique")
 _ROWS = ".unexpected_rows"
@@ -49,6 +49,7 @@ class StageEngine(SparkDFExecutionEngine):
         self.load_batch_data("stage", frame)
         self.known_rows = known_rows
         self.lost: BaseException | None = None
+        self.condition: Column | None = None  # which rows failed the check whose rows were read last
         self._answers: Answers = {}
         self._failures: dict[Any, BaseException] = {}
         self._duplicates: dict[Any, Future[Duplicates]] = {}
@@ -148,8 +149,10 @@ class StageEngine(SparkDFExecutionEngine):
         if name in UNIQUE_METRICS:
             domain = dict(metric.metric_domain_kwargs)
             rows = repeated_rows(self.records(domain), key_columns(domain))
+            self.condition = is_repeated(key_columns(domain))
         else:
             condition, compute, accessor = known[metric.metric_dependencies["unexpected_condition"].id]
+            self.condition = condition
             frame = self.get_domain_records({**compute, **accessor})
             rows = frame.withColumn(_FAILED, condition).filter(f.col(_FAILED)).drop(_FAILED)
         sample = rows.limit(MAX_ROWS).select(*shortened(rows.schema))
