@@ -3,11 +3,13 @@
     python -m benchmarks.mysql_read [--rows 2000000]
 
 Ours ends in Arrow batches in Spark's Python workers, where targets take them; connectorx ends in one Arrow table.
+With `MILLRACE_DATAX_HOME` (see benchmarks/datax.py) `.datax` reads the same table by DataX's mysqlreader into nothing.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -15,6 +17,7 @@ from urllib.parse import quote
 import connectorx
 import pyarrow as pa
 
+from benchmarks.datax import DataX
 from benchmarks.harness import print_measure, rows_argument, side_by_side
 from millrace.connectors.base import PlanRequest, Window
 from millrace.connectors.mysql.options import MysqlOptions
@@ -47,10 +50,14 @@ def main() -> None:
         )
         try:
             seconds = side_by_side(lambda: _ours(session, database, rows), lambda: _connectorx(database, rows), ROUNDS)
+            datax = DataX.from_env()
+            theirs = [datax.seconds(database, "users", "id", CHANNELS) for _ in range(ROUNDS)] if datax else []
         finally:
             session.stop()
             end_jvm()
     print_measure("mysql_read.connectorx", rows / seconds.ours, rows / seconds.reference, "rows/s")
+    if theirs:
+        print_measure("mysql_read.datax", rows / seconds.ours, rows / statistics.median(theirs), "rows/s")
 
 
 def _ours(session: SessionHolder, database: Database, rows: int) -> None:
