@@ -23,6 +23,7 @@ from millrace.spec import parse_spec
 from millrace.spec.connection import resolve
 from millrace.spec.reference import MARK, spec_reference
 from millrace.spec.schema import json_schema
+from tests.conformance.support import support_reference
 from tests.docs.expected import examples, match
 from tests.docs.messages import is_printed
 from tests.docs.pages import ROOT, Block, Page, pages
@@ -168,7 +169,7 @@ def test_messages_to_look_up_are_those_that_are_printed() -> None:
     ("name", "generated"),
     [
         ("docs/spec.md", spec_reference),
-        ("docs/connectors.md", connector_reference),
+        ("docs/connectors.md", lambda: connector_reference() + "\n" + support_reference()),
         ("docs/commands.md", lambda: command_reference(app)),
     ],
 )

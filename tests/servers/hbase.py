@@ -106,6 +106,11 @@ class HBase:
         self._settings = settings or {}
 
     @property
+    def port(self) -> int:
+        """Of the Thrift server."""
+        return self.thrift.port
+
+    @property
     def url(self) -> str:
         """The URL of a connection that has Thrift alone."""
         return f"hbase://{HOST}:{self.thrift.port}/" + ("?transport=framed" if self._framed else "")
@@ -137,6 +142,13 @@ class HBase:
         """Both processes at once, as when the power goes."""
         self.thrift.kill()
         self.master.kill()
+
+    def pause(self) -> None:
+        """Nothing answers; connections stay open."""
+        self.thrift.pause()
+
+    def resume(self) -> None:
+        self.thrift.resume()
 
     def restart(self) -> None:
         self.kill()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import pickle
 import threading
 from decimal import Decimal
 from typing import Any
@@ -101,16 +100,6 @@ def all_types(*rows: dict[str, Any]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(list(rows), schema=schema_of(ALL_TYPES))
 
 
-def test_every_type_comes_back_as_it_went_in(clickhouse_database: ClickHouseDatabase) -> None:
-    store = target(clickhouse_database.connection, order_by=("id",), low_cardinality=("text", "raw"))
-    of, batch = version_of("v1", ALL_TYPES), all_types(FULL, EMPTY, EDGES)
-    store.check(of.columns)
-    assert load_whole(store, of, [batch]).rows == 3
-    assert store.count(of) == 3
-    assert store.mismatches(of, pa.Table.from_batches([batch])) == []
-    store.close()
-
-
 def test_the_table_tells_every_columns_type(clickhouse_database: ClickHouseDatabase) -> None:
     store = target(clickhouse_database.connection)
     of = version_of("v1", ALL_TYPES)
@@ -185,20 +174,6 @@ def test_many_small_batches_make_few_parts(clickhouse_database: ClickHouseDataba
     store.close()
 
 
-def test_a_loader_survives_being_pickled(clickhouse_database: ClickHouseDatabase) -> None:
-    store = target(clickhouse_database.connection)
-    of = version("v1", people(1))
-    store.prepare(of)
-    loader = pickle.loads(pickle.dumps(store.loader(of)))
-    loader.open()
-    loader.load(people(3))
-    assert loader.finish().rows == 3
-    loader.close()
-    store.seal(of)
-    assert store.count(of) == 3
-    store.close()
-
-
 def test_what_an_attempt_that_never_finished_wrote_does_not_count(clickhouse_database: ClickHouseDatabase) -> None:
     store = target(clickhouse_database.connection)
     of = version("v1", people(1))
@@ -222,16 +197,6 @@ def test_sealing_twice_changes_nothing(clickhouse_database: ClickHouseDatabase) 
     store.seal(of)
     assert store.count(of) == 100
     assert clickhouse_database.tables() == [f"{ASSET}__v1"]
-    store.close()
-
-
-def test_a_load_that_begins_again_starts_anew(clickhouse_database: ClickHouseDatabase) -> None:
-    store = target(clickhouse_database.connection)
-    of = version("v1", people(1))
-    load_whole(store, of, [people(100)])
-    load(store, of, [people(7)])
-    assert load_whole(store, of, [people(30)]).rows == 30
-    assert store.count(of) == 30
     store.close()
 
 
@@ -274,36 +239,6 @@ def test_publish_and_rollback_move_the_view(clickhouse_database: ClickHouseDatab
     assert store.current(ASSET) == "v1"
     assert clickhouse_database.query(f"SELECT count(), any(note) FROM {ASSET}") == "10\told\n"
     assert clickhouse_database.tables() == [ASSET, f"{ASSET}__v1", f"{ASSET}__v2"]
-    store.close()
-
-
-def test_versions_may_have_other_columns_than_the_one_before(clickhouse_database: ClickHouseDatabase) -> None:
-    store = target(clickhouse_database.connection)
-    publish(store, "v1", people(10, "old"))
-    publish(store, "v2", pa.RecordBatch.from_pydict({"other": pa.array([1.5])}))
-    assert clickhouse_database.query(f"SELECT * FROM {ASSET} FORMAT TSVWithNames") == "other\n1.5\n"
-    store.close()
-
-
-def test_readers_see_only_whole_versions_while_they_are_flipped(clickhouse_database: ClickHouseDatabase) -> None:
-    store = target(clickhouse_database.connection, order_by=("id",))
-    versions = [publish(store, "v1", people(1000, "v1")), publish(store, "v2", people(3000, "v2"))]
-    seen: set[str] = set()
-    stop = threading.Event()
-
-    def read() -> None:
-        while not stop.is_set():
-            seen.add(clickhouse_database.query(f"SELECT count(), sum(id), groupUniqArray(note) FROM {ASSET}"))
-
-    readers = [threading.Thread(target=read) for _ in range(3)]
-    for reader in readers:
-        reader.start()
-    for flip in range(150):
-        store.publish(versions[flip % 2])
-    stop.set()
-    for reader in readers:
-        reader.join()
-    assert seen == {"1000\t499500\t['v1']\n", "3000\t4498500\t['v2']\n"}
     store.close()
 
 
@@ -351,28 +286,6 @@ def test_a_version_that_is_not_whole_can_not_be_published(clickhouse_database: C
     with pytest.raises(TargetError, match="has only a half-loaded table"):
         store.publish(of)
     assert store.current(ASSET) is None
-    store.close()
-
-
-def test_two_versions_may_be_loaded_at_once(clickhouse_database: ClickHouseDatabase) -> None:
-    store = target(clickhouse_database.connection, order_by=("id",))
-    one, two = version("v1", people(1)), version("v1x", people(1))  # one's name begins with the other's
-    store.prepare(one)
-    store.prepare(two)
-    threads = [
-        threading.Thread(target=load, args=(target(clickhouse_database.connection), of, [people(300_000, start=start)]))
-        for of, start in [(one, 0), (one, 300_000), (two, 0), (two, 300_000), (two, 600_000)]
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    store.seal(one)
-    assert store.count(one) == 600_000
-    store.seal(two)
-    assert store.count(two) == 900_000
-    store.drop(one)
-    assert store.count(two) == 900_000
     store.close()
 
 
@@ -471,13 +384,4 @@ def test_a_replacing_engine_keeps_the_last_row_of_a_key(clickhouse_database: Cli
     batch = pa.RecordBatch.from_pydict({"id": pa.array([1, 2]), "at": pa.array([1, 1], pa.int64())})
     publish(store, "v1", batch)
     assert clickhouse_database.query(f"SELECT count() FROM {ASSET} FINAL") == "2\n"
-    store.close()
-
-
-def test_an_empty_version_can_be_published(clickhouse_database: ClickHouseDatabase) -> None:
-    store = target(clickhouse_database.connection, order_by=("id",))
-    of = version("v1", people(1))
-    assert load_whole(store, of, []).rows == 0
-    store.publish(of)
-    assert clickhouse_database.query(f"SELECT count() FROM {ASSET}") == "0\n"
     store.close()

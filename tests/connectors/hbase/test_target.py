@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import pickle
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from millrace.connectors.hbase.lookup import HBaseReader
-from millrace.errors import NotAvailable, NotFound, TargetError, TransientError
+from millrace.errors import NotAvailable, TargetError, TransientError
 from millrace.spec.connector import Mode
 from millrace.spec.types import column
 from tests.connectors.hbase.stores import Store, people
@@ -76,28 +74,6 @@ def test_a_row_of_nothing_but_nulls_is_a_row(hbase: HBase) -> None:
         store.target.check([column("id", "string"), *of.columns])
 
 
-def test_a_version_is_seen_from_its_publish_on_and_a_rollback_is_a_publish(hbase: HBase) -> None:
-    store = Store(hbase)
-    with pytest.raises(NotFound, match="has no published version"):
-        store.get(1)
-    first = store.publish("v1", people(3, "first"))
-    second = store.version("v2", people(3, "second"))
-    store.load(second, people(3, "second"))
-    assert store.target.current(store.asset) == "v1"
-    assert store.get(1)[0]["note"] == "first"
-    store.target.publish(second)
-    store.target.publish(second)
-    assert store.get(1)[0]["note"] == "second"
-    store.target.publish(first)
-    assert store.get(1)[0]["note"] == "first"
-    store.target.drop(second)
-    store.target.drop(second)
-    with pytest.raises(TargetError, match="readers see its rows now"):
-        store.target.drop(first)
-    with pytest.raises(TargetError, match="has nothing of this version"):
-        store.target.publish(second)
-
-
 def test_a_load_that_is_tried_again_starts_anew(hbase: HBase) -> None:
     store = Store(hbase)
     of = store.version("v1", people(1))
@@ -110,19 +86,6 @@ def test_a_load_that_is_tried_again_starts_anew(hbase: HBase) -> None:
     store.target.publish(of)
     with pytest.raises(TargetError, match="readers see its rows now"):
         store.target.prepare(of)
-
-
-def test_a_task_that_runs_twice_doubles_nothing_and_its_loader_travels(hbase: HBase) -> None:
-    store = Store(hbase)
-    of = store.version("v1", people(1))
-    store.target.prepare(of)
-    for _ in range(2):
-        again = pickle.loads(pickle.dumps(store.target.loader(of)))
-        again.open()
-        again.load(people(3000))
-        again.finish()
-        again.close()
-    assert store.target.count(of) == 3000
 
 
 def test_rows_that_hbase_refuses_are_set_aside_and_the_others_stay(hbase: HBase) -> None:
@@ -163,15 +126,6 @@ def test_a_table_of_somebody_else_is_left_alone(hbase: HBase) -> None:
     assert store.target._tables.exists("", f"{store.asset}_v1")
 
 
-def test_an_asset_that_is_removed_has_no_version(hbase: HBase) -> None:
-    store = Store(hbase)
-    of = store.publish("v1", people(1))
-    store.target.unpublish(store.asset)
-    assert store.target.current(store.asset) is None
-    with pytest.raises(TargetError, match="has nothing of this version"):
-        store.target.publish(of)
-
-
 @pytest.mark.parametrize(
     ("url", "error", "problem"),
     [
@@ -185,46 +139,6 @@ def test_a_wrong_place_is_told(url: str, error: type[Exception], problem: str, h
         store.target.check([column("id", "int")])
     with pytest.raises(error, match=problem):
         store.get(1)
-
-
-def test_a_reader_follows_flips_and_a_lookup_sees_one_version(hbase: HBase) -> None:
-    store = Store(hbase)
-    versions = [store.publish("v1", people(40, "v1"))]
-    store.load(second := store.version("v2", people(40, "v2")), people(40, "v2"))
-    versions.append(second)
-    seen: set[str] = set()
-
-    async def follow(reader: HBaseReader) -> None:
-        flips = asyncio.create_task(asyncio.to_thread(flip))
-        while not flips.done() or len(seen) < 2:
-            rows = await reader.multi_get(range(40))
-            notes = {row["note"] for row in rows if row}
-            assert len(notes) == 1
-            assert all(rows)
-            seen.update(notes)
-        await flips
-
-    def flip() -> None:
-        for turn in range(8):
-            store.target.publish(versions[turn % 2 - 1])
-
-    store.read(follow, refresh_s=0.01)
-    assert seen == {"v1", "v2"}
-
-
-def test_a_reader_whose_table_is_gone_reads_the_current_version(hbase: HBase) -> None:
-    store = Store(hbase)
-    first = store.publish("v1", people(3, "first"))
-
-    async def outlive(reader: HBaseReader) -> None:
-        assert (await reader.get(1) or {})["note"] == "first"
-        await asyncio.to_thread(store.publish, "v2", people(3, "second"))
-        await asyncio.to_thread(store.target.drop, first)
-        rows = await asyncio.gather(*(reader.get(key) for key in range(4)))
-        assert [row and row["note"] for row in rows] == ["second", "second", "second", None]
-        assert reader.version == "v2"
-
-    store.read(outlive, refresh_s=3600)
 
 
 def test_rows_are_found_by_range_and_by_prefix(hbase: HBase) -> None:

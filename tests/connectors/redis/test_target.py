@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import pickle
-from datetime import UTC, datetime
 from threading import Thread
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from millrace.connectors.redis.load import RedisTarget
-from millrace.connectors.redis.options import RedisOptions, ValueLayout
+from millrace.connectors.redis.options import ValueLayout
 from millrace.connectors.wire.compression import Compression
 from millrace.errors import TargetError
 from millrace.spec.types import column
 from tests.connectors.redis.stores import (
     ASSET,
-    connection,
     load,
     people,
     publish,
@@ -151,34 +148,6 @@ def test_a_row_that_has_expired_is_not_found(redis_server: RedisServer) -> None:
     assert rows_of(redis_server.url, [0]) == [None]
 
 
-def test_loading_again_gives_the_same_store(redis_server: RedisServer) -> None:
-    store = target(redis_server.url)
-    of = publish(store, "v1", people(100))
-    before = keys_in(redis_server)
-    assert load(store, of, [people(100)]).rows == 100
-    assert keys_in(redis_server) == before
-
-
-def test_preparing_again_removes_what_was_half_written(redis_server: RedisServer) -> None:
-    store = target(redis_server.url)
-    of = version("v1", people(1))
-    store.prepare(of)
-    load(store, of, [people(3000)])
-    publish(target(redis_server.url), "v10", people(5))
-    store.prepare(of)
-    assert not any(key.startswith(b"user_profile:v1:") for key in keys_in(redis_server))
-    assert run_task(store.probe(version("v10", people(1))), [people(5)]) == 5
-
-
-def test_the_version_that_readers_see_is_never_prepared_anew_or_dropped(redis_server: RedisServer) -> None:
-    store = target(redis_server.url)
-    of = publish(store, "v1", people(5))
-    for change in (store.prepare, store.drop, store.eraser, store.sweep):
-        with pytest.raises(TargetError, match="it is the version that readers see"):
-            change(of)
-    assert run_task(store.probe(of), [people(5)]) == 5
-
-
 def test_publish_moves_the_pointer_and_says_so(redis_server: RedisServer) -> None:
     with redis_server.client() as client, client.pubsub(ignore_subscribe_messages=True) as heard:
         heard.subscribe(f"{ASSET}:current")
@@ -194,17 +163,6 @@ def test_publish_moves_the_pointer_and_says_so(redis_server: RedisServer) -> Non
         assert messages == [b"v1", b"v2", b"v1"]
         pointer = json.loads(client.get(f"{ASSET}:current"))
     assert (store.current(ASSET), pointer["previous"]) == ("v1", "v2")
-
-
-def test_publishing_again_changes_nothing(redis_server: RedisServer) -> None:
-    times = iter([datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)])
-    options = RedisOptions(connection="redis_test", key="{id}")
-    store = RedisTarget(options, connection(redis_server.url), clock=lambda: next(times))
-    of = publish(store, "v1", people(1))
-    with redis_server.client() as client:
-        pointer = client.get(f"{ASSET}:current")
-        store.publish(of)
-        assert client.get(f"{ASSET}:current") == pointer
 
 
 def test_a_version_that_the_store_has_lost_is_not_published(redis_server: RedisServer) -> None:
@@ -280,10 +238,6 @@ def test_a_name_full_of_wildcards_sweeps_only_its_own(redis_server: RedisServer)
     assert len(keys_in(redis_server)) == 4
 
 
-def test_dropping_what_never_was_is_no_error(redis_server: RedisServer) -> None:
-    target(redis_server.url).drop(version("v9", people(1)))
-
-
 def test_unpublish_leaves_nothing(redis_server: RedisServer) -> None:
     store = target(redis_server.url)
     of = publish(store, "v1", people(3))
@@ -323,30 +277,3 @@ def test_databases_are_apart(redis_server: RedisServer) -> None:
     publish(target(f"{redis_server.url}/1"), "v1", people(1))
     assert target(redis_server.url).current(ASSET) is None
     assert rows_of(f"{redis_server.url}/1", [0]) == people(1).to_pylist()
-
-
-def test_two_loaders_share_the_work(redis_server: RedisServer) -> None:
-    store = target(redis_server.url)
-    of = version("v1", people(1))
-    store.prepare(of)
-    done: list[Any] = []
-    threads = [
-        Thread(target=lambda n=n: done.append(load(store, of, [people(20_000, start=n * 20_000)]))) for n in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [part.rows for part in done] == [20_000, 20_000]
-    assert run_task(store.probe(of), [people(40_000)]) == 40_000
-
-
-def test_a_loader_is_pickled_before_it_is_opened(redis_server: RedisServer) -> None:
-    store = target(redis_server.url)
-    of = version("v1", people(1))
-    loader = pickle.loads(pickle.dumps(store.loader(of)))
-    loader.open()
-    first = loader.load(people(7))
-    assert first.rows + loader.finish().rows == 7
-    loader.close()
-    loader.close()

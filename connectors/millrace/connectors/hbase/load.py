@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from millrace.connectors.base import BatchTask, Field, Loader, Target, Version
 from millrace.connectors.hbase import layout
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from millrace.connectors.hbase.staging import Staging
 
 _PUBLISH_ATTEMPTS = 10
-_SHOWN_CHARACTERS = 300
 
 
 def _now() -> datetime:
@@ -132,6 +130,7 @@ class HBaseTarget(Target):
 
     def mismatches(self, version: Version, sample: pa.Table) -> list[str]:
         from millrace.connectors.wire.columns import python_rows
+        from millrace.connectors.wire.differences import difference, same
 
         doing = f"reading back version {version.id} of {version.asset}"
         manifest = self._stored(version, doing)
@@ -144,8 +143,8 @@ class HBaseTarget(Target):
             got = decode(held[key]) if key in held else None
             gone = version.deletes is not None and row.get(version.deletes) is True
             expected = None if gone else {field.name: row[field.name] for field in manifest.fields}
-            if not _same(got, expected):
-                found.append(f"{_text(key)}: got {_shown(got)}, expected {_shown(expected)}")
+            if not same(got, expected):
+                found.append(difference(key, got, expected))
         return found
 
     def publish(self, version: Version) -> None:
@@ -243,17 +242,3 @@ class HBaseTarget(Target):
         shares = version.own_rows and now.rows_id == version.rows_id and not exactly
         if now.version == version.id or shares:
             raise TargetError(f"{doing} in {self._endpoint}: readers see its rows now", hint=hint)
-
-
-def _same(got: Any, expected: Any) -> bool:
-    """Equality in which a NaN is itself."""
-    return got == expected or repr(got) == repr(expected)
-
-
-def _text(key: bytes) -> str:
-    return key.decode("utf-8", "backslashreplace")
-
-
-def _shown(row: Any) -> str:
-    text = "nothing" if row is None else json.dumps(row, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from millrace.connectors.base import BatchTask, Loader, Target, Version
 from millrace.connectors.redis.endpoint import Address, Endpoint, endpoint_of
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 _SCAN_COUNT = 1000
 _PUBLISH_ATTEMPTS = 10
-_SHOWN_CHARACTERS = 300
 
 
 def _now() -> datetime:
@@ -96,6 +94,7 @@ class RedisTarget(Target):
 
     def mismatches(self, version: Version, sample: pa.Table) -> list[str]:
         from millrace.connectors.wire.columns import python_rows
+        from millrace.connectors.wire.differences import difference, same
 
         manifest = Manifest.of(version, self.redis)
         key_of, decode = key_maker(manifest), value_decoder(manifest)
@@ -107,8 +106,8 @@ class RedisTarget(Target):
             raw = self._store.call(doing, key, name, key, *more)
             got = None if is_missing(raw) else decode((key, raw) if manifest.value.collection else raw)
             expected = {field.name: row[field.name] for field in manifest.fields}
-            if got is None or not _same(comparable(manifest, got), comparable(manifest, expected)):
-                found.append(f"{_text(key)}: got {_shown(got)}, expected {_shown(expected)}")
+            if got is None or not same(comparable(manifest, got), comparable(manifest, expected)):
+                found.append(difference(key, got, expected))
         return found
 
     def publish(self, version: Version) -> None:
@@ -256,17 +255,3 @@ class RedisTarget(Target):
 def _escaped(text: str) -> str:
     """The text as a glob pattern that matches only itself."""
     return "".join(f"\\{character}" if character in "*?[]^-\\" else character for character in text)
-
-
-def _same(got: Any, expected: Any) -> bool:
-    """Equality in which a NaN is itself."""
-    return got == expected or repr(got) == repr(expected)
-
-
-def _text(key: bytes) -> str:
-    return key.decode("utf-8", "backslashreplace")
-
-
-def _shown(row: Any) -> str:
-    text = "nothing" if row is None else json.dumps(row, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
