@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.quality import PlannedExpectation, to_expectations
+from millrace.quality import Past, PlannedExpectation, to_expectations
 from millrace.spec.model import Between, Check, Expectation, InSet, NotNull, RowCount, Severity, Unique
 from millrace.spec.types import DataType, parse_type
 
@@ -71,12 +71,12 @@ def as_golden(planned: tuple[PlannedExpectation, ...]) -> list[dict[str, object]
 
 def test_every_check_becomes_the_expectations_of_the_golden_file() -> None:
     """After a wanted change: write `as_golden(…)` to the file, and read the difference."""
-    found = as_golden(to_expectations(CHECKS, COLUMNS, previous_rows=1500))
+    found = as_golden(to_expectations(CHECKS, COLUMNS, Past(1500)))
     assert found == json.loads(GOLDEN.read_text(encoding="utf-8"))
 
 
 def one(check: Check, *, previous_rows: int | None = None) -> PlannedExpectation:
-    (planned,) = to_expectations([check], COLUMNS, previous_rows=previous_rows)
+    (planned,) = to_expectations([check], COLUMNS, Past(previous_rows))
     return planned
 
 
@@ -117,7 +117,7 @@ def test_without_rows_to_compare_with_any_change_passes_and_says_why(previous: i
 
 
 def test_no_checks_are_no_expectations() -> None:
-    assert to_expectations([], COLUMNS) == ()
+    assert to_expectations([], COLUMNS, Past()) == ()
 
 
 def test_importing_the_gate_loads_no_driver() -> None:

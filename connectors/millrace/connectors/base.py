@@ -22,6 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from millrace.spec.connection import Connection
@@ -111,6 +112,14 @@ class Lag:
     parts: Mapping[str, int] = field(default_factory=dict)  # by partition, where there are any
 
 
+@dataclass(frozen=True)
+class Totals:
+    """What a source itself says of a plan: its rows, and the sums of some columns (None: there is no value)."""
+
+    rows: int
+    sums: Mapping[str, Decimal | float | None] = field(default_factory=dict)
+
+
 class Source(ABC):
     """How to read from one system. Made with validated options and a resolved connection (or none).
 
@@ -134,6 +143,10 @@ class Source(ABC):
     @abstractmethod
     def read(self, spark: SparkSession, plan: SourcePlan, gate: Gate) -> SourceRead:
         """A DataFrame of exactly what `plan` says. Rows that can't be parsed go to `gate.done(dirty=…)`."""
+
+    def totals(self, plan: SourcePlan, columns: Sequence[str]) -> Totals:
+        """Rows of exactly what `plan` says, and the sums of numeric `columns`. Only when the role says `totals`."""
+        raise NotImplementedError
 
     def lag(self, watermark: Mapping[str, Any] | None) -> Lag:
         """What came after a published watermark. Only when the role says `lag`; asks the source, and reads nothing."""

@@ -14,6 +14,7 @@ from millrace.catalog.clock import Clock, utc_now
 from millrace.catalog.database import Database
 from millrace.catalog.dirty import Dirty
 from millrace.catalog.leases import Leases
+from millrace.catalog.measures import Measures
 from millrace.catalog.model import Flip, Lease, PointerGap, Publication
 from millrace.catalog.owner import Owner, this_process
 from millrace.catalog.publish import Flipper
@@ -40,6 +41,7 @@ class Catalog:
         self.versions = Versions(database, clock)
         self.checks = Checks(database, clock)
         self.dirty = Dirty(database)
+        self.measures = Measures(database)
         self.access = Access(database, clock)
         self.usage = Usage(database, clock)
         self.alerts = Alerts(database, clock)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from millrace.catalog.columns import ID, KEY_LENGTH, LONG_TEXT, NAME, RAW, SERIAL, FreeText, Json, UtcTime
 
 #: Every revision, oldest first. Kept here so that an up-to-date catalog opens without importing alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 HEAD = REVISIONS[-1]
 REVISION_TABLE = "millrace_schema"
 
@@ -222,6 +223,20 @@ check = Table(
     Column("checked_at", UtcTime, nullable=False),
     Index("millrace_check_asset", "asset", "kind", "id"),
     Index("millrace_check_run", "run_id"),
+    **IN_MYSQL,
+)
+
+measure = Table(
+    "millrace_measure",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    _run(),
+    _asset(),
+    Column("measure", String(32), nullable=False),
+    Column("column", FreeText, nullable=False),
+    Column("value", Double, nullable=False),
+    Index("millrace_measure_asset", "asset", "measure", "id"),
+    Index("millrace_measure_run", "run_id"),
     **IN_MYSQL,
 )
 

@@ -15,7 +15,7 @@ from millrace.spec.connector import Options
 from millrace.spec.diagnostics import Problem, did_you_mean, shown
 from millrace.spec.expectations import COLUMN_ARGUMENTS
 from millrace.spec.named_query import parse_named
-from millrace.spec.sql import Expression, Output, Query, Reference, SqlError, Star, parse_expression, parse_query
+from millrace.spec.sql import INPUT, Expression, Output, Query, Reference, SqlError, Star, parse_expression, parse_query
 from millrace.spec.types import Column, DataType, Kind
 
 Columns: TypeAlias = Mapping[str, DataType | None]
@@ -78,6 +78,14 @@ def check_problems(check: model.Check, columns: Columns | None) -> list[Problem]
             return _one(columns, name, "in_set", "column")
         case model.RowCount():
             return []
+        case model.Fresh(name):
+            return _one(columns, name, "fresh", "column")
+        case model.SqlCheck(_, query, _, subject):
+            return _checked(query, subject, columns)
+        case model.Drift(_, names):
+            return list(absent(columns, names, "drift", "columns"))
+        case model.Reconcile(_, names):
+            return list(absent(columns, names, "reconcile", "sum"))
         case model.Expectation(name, arguments):
             found: list[Problem] = []
             for argument in COLUMN_ARGUMENTS:
@@ -189,6 +197,15 @@ def _queried(text: str, columns: Columns | None) -> tuple[Columns | None, list[P
         hint = f": write * except ({twice})" if any(isinstance(o, Star) for o in query.outputs or ()) else ""
         problems.append(Problem(("sql",), f"this query gives two columns named '{shown(twice)}'{hint}"))
     return dict(given), problems
+
+
+def _checked(text: str, subject: model.Subject, columns: Columns | None) -> list[Problem]:
+    path = ("sql", "query")
+    try:
+        query = parse_query(text, (subject.value, INPUT))
+    except SqlError as error:
+        return [Problem(path, str(error), offset=error.offset, length=error.length)]
+    return list(_unknown(query.references or (), columns, *path))
 
 
 def _given(query: Query, columns: Columns | None) -> list[tuple[str, DataType | None]] | None:

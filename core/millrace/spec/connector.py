@@ -74,6 +74,7 @@ class SourceRole:
     incremental: bool = False
     reader: str | None = None
     lag: bool = False  # whether it tells how far the published version is behind
+    totals: bool = False  # whether it counts and sums what a plan says by itself, without handing over the rows
     formats: tuple[str, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)  # what a starter spec fills in besides required options
 

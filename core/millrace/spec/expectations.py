@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from millrace.spec.diagnostics import Problem, closest, did_you_mean, shown
-from millrace.spec.model import Severity
+from millrace.spec.model import Severity, Subject
 
 COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list")
 """Arguments that name columns which must be there. (`column_set` may name columns that are only allowed.)"""
@@ -54,7 +54,7 @@ def expectation_problems(name: str, arguments: Any, builtin: Sequence[str]) -> I
         yield Problem((name,), f"expected a mapping with the arguments of {name}: {', '.join(signature.arguments)}")
         return
     for key in arguments:
-        if key not in (*signature.arguments, "severity"):
+        if key not in (*signature.arguments, "severity", "on"):
             message = f"unknown argument '{shown(key)}' of {name}{did_you_mean(key, signature.arguments)}"
             yield Problem((name, key), message, on_key=True)
     yield from _severity_problems(name, arguments, signature)
@@ -67,10 +67,15 @@ def _severity_problems(name: str, arguments: Mapping[str, Any], signature: Signa
     severity = arguments.get("severity", Severity.BLOCK)
     if severity not in tuple(Severity):
         yield Problem((name, "severity"), f"expected block, warn, quarantine, got '{shown(str(severity))}'")
+    subject = arguments.get("on", Subject.STAGE)
+    if subject not in tuple(Subject):
+        yield Problem((name, "on"), f"expected stage or source, got '{shown(str(subject))}'")
     if severity != Severity.QUARANTINE:
         return
     if not signature.of_rows:
         yield Problem((name, "severity"), f"{name} is of all rows together, so there are none to quarantine")
+    if subject == Subject.SOURCE:
+        yield Problem((name, "on"), "only rows of the stage can be quarantined, not those of the source")
     for key in _NOT_WITH_QUARANTINE:
         if key in arguments:
             yield Problem((name, key), f"'{key}' can't stand beside 'severity: quarantine'", on_key=True)

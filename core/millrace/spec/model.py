@@ -25,6 +25,22 @@ class Severity(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class Subject(StrEnum):
+    """Which rows a check is asked of: those after the transform, or those that were read from the source."""
+
+    STAGE = "stage"
+    SOURCE = "source"
+
+
+class Measure(StrEnum):
+    """What is compared with earlier versions."""
+
+    ROW_COUNT = "row_count"
+    NULL_SHARE = "null_share"
+    MEAN = "mean"
+    DISTINCT = "distinct"
+
+
 class AlertEvent(StrEnum):
     CHECK_FAILED = "check_failed"
     CHECK_WARNED = "check_warned"
@@ -99,6 +115,7 @@ Step: TypeAlias = Where | Select | Derive | Rename | Cast | Dedupe | Mask | Sql
 class NotNull:
     columns: tuple[str, ...]
     severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
 
 
 @dataclass(frozen=True)
@@ -107,6 +124,7 @@ class Unique:
 
     columns: tuple[str, ...]
     severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,7 @@ class Between:
     min: Scalar | None
     max: Scalar | None
     severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
 
 
 @dataclass(frozen=True)
@@ -126,6 +145,7 @@ class InSet:
     column: str
     values: tuple[Scalar, ...]
     severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
 
 
 @dataclass(frozen=True)
@@ -136,6 +156,7 @@ class RowCount:
     max: int | None
     change: float | None
     severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
 
 
 @dataclass(frozen=True)
@@ -145,9 +166,62 @@ class Expectation:
     name: str
     arguments: Mapping[str, JsonValue]
     severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
 
 
-Check: TypeAlias = NotNull | Unique | Between | InSet | RowCount | Expectation
+@dataclass(frozen=True)
+class Fresh:
+    """The latest time in `column` is not older than `within` at the end of the run's interval, or else now."""
+
+    column: str
+    within: timedelta
+    severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
+
+
+@dataclass(frozen=True)
+class SqlCheck:
+    """A Spark SQL query that must return no rows, over the view `stage` or `source` (also named `input`)."""
+
+    name: str
+    query: str
+    severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A measure of the stage lies near that of the last published `versions`.
+
+    Near is within `ratio` of their mean (of a null share: as many points), or within that many standard `deviations`:
+    one of the two. `columns` is empty for the row count.
+    """
+
+    measure: Measure
+    columns: tuple[str, ...]
+    versions: int
+    ratio: float | None
+    deviations: float | None
+    severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    """The stage is what the run's plan of the source comes to once more.
+
+    `rows` is the share by which the numbers of rows may differ, `sums` are columns whose sums must be equal, and
+    `sample` is about how many rows are compared whole. None and empty: not asked.
+    """
+
+    rows: float | None
+    sums: tuple[str, ...]
+    sample: int | None
+    severity: Severity = Severity.BLOCK
+    on: Subject = Subject.STAGE
+
+
+Check: TypeAlias = NotNull | Unique | Between | InSet | RowCount | Expectation | Fresh | SqlCheck | Drift | Reconcile
 
 
 @dataclass(frozen=True)

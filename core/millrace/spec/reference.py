@@ -22,7 +22,17 @@ from millrace.spec.shape.apis import (
     UnionApi,
     UnionPart,
 )
-from millrace.spec.shape.checks import BetweenCheck, CheckEntry, ColumnsCheck, InSetCheck, RowCountCheck
+from millrace.spec.shape.checks import (
+    BetweenCheck,
+    CheckEntry,
+    ColumnsCheck,
+    DriftCheck,
+    FreshCheck,
+    InSetCheck,
+    ReconcileCheck,
+    RowCountCheck,
+    SqlCheck,
+)
 from millrace.spec.shape.sections import (
     AlertEntry,
     DirtySection,
@@ -48,7 +58,10 @@ _WORDS: Mapping[str, str] = {
 }
 _PARTS: Mapping[str, tuple[type[BaseModel], ...]] = {
     "transform": (StepEntry, DedupeStep, MaskStep),
-    "checks": (CheckEntry, ColumnsCheck, BetweenCheck, InSetCheck, RowCountCheck),
+    "checks": (
+        *(CheckEntry, ColumnsCheck, BetweenCheck, InSetCheck, RowCountCheck),
+        *(FreshCheck, SqlCheck, DriftCheck, ReconcileCheck),
+    ),
     "schedule": (ScheduleSection,),
     "limits": (LimitsSection, DirtySection, QuarantineSection),
     "alerts": (AlertEntry,),
@@ -63,6 +76,10 @@ _TITLES: Mapping[type[BaseModel], str] = {
     BetweenCheck: "`between`",
     InSetCheck: "`in_set`",
     RowCountCheck: "`row_count`",
+    FreshCheck: "`fresh`",
+    SqlCheck: "`sql`, of checks",
+    DriftCheck: "`drift`",
+    ReconcileCheck: "`reconcile`",
     DirtySection: "`limits.dirty`",
     QuarantineSection: "`limits.quarantine`",
     KvApi: "`kv`",

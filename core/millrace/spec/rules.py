@@ -12,7 +12,7 @@ from millrace.spec import columns as flow
 from millrace.spec import interval
 from millrace.spec.connector import Mode, Options, connectors
 from millrace.spec.diagnostics import Path, Problem, did_you_mean
-from millrace.spec.model import Severity
+from millrace.spec.model import Severity, Subject
 from millrace.spec.shape.apis import ApiEntry, KvApi, SqlApi, UnionApi
 from millrace.spec.shape.checks import CheckEntry
 from millrace.spec.shape.fields import Choice, Part
@@ -272,7 +272,9 @@ def _final_columns(sections: Sections, columns: flow.Columns | None) -> Iterator
     stored = columns and {name: kind for name, kind in columns.items() if name != sections.deletes}
     for index, check in enumerate(sections.checks):
         if check is not None:
-            yield from (p.under("checks", index) for p in flow.check_problems(check.check(), columns))
+            found = check.check()
+            seen = _source_columns(sections) if found.on is Subject.SOURCE else columns
+            yield from (p.under("checks", index) for p in flow.check_problems(found, seen))
     for index, target in enumerate(sections.targets):
         if target is not None:
             problems = flow.option_problems(target.options, stored)
@@ -280,6 +282,10 @@ def _final_columns(sections: Sections, columns: flow.Columns | None) -> Iterator
     for index, api in enumerate(sections.apis):
         if api is not None:
             yield from (p.under("apis", index, api.one) for p in _api_columns(api.body, stored))
+
+
+def _source_columns(sections: Sections) -> flow.Columns | None:
+    return None if sections.source is None else flow.source_columns(sections.source.options)
 
 
 def _api_columns(body: KvApi | SqlApi | UnionApi, columns: flow.Columns | None) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,22 +95,22 @@ def parse_expression(text: str) -> Expression:
     return Expression(_references(tree), _type(tree))
 
 
-def parse_query(text: str) -> Query:
-    """One SELECT that reads the view `input`. Raises SqlError for anything else, with the place in the text."""
+def parse_query(text: str, views: Sequence[str] = (INPUT,)) -> Query:
+    """One SELECT that reads one of the `views`. Raises SqlError for anything else, with the place in the text."""
     from sqlglot import exp
 
     tree = _parse(text.rstrip().rstrip(";"))
     if tree is None or _BEYOND.search(text):
         return _UNDECIDED
     if not isinstance(tree, exp.Query):
-        raise SqlError("expected one SELECT over the view 'input'")
+        raise SqlError(f"expected one SELECT over the view '{views[0]}'")
     tables = list(tree.find_all(exp.Table))
-    reading = [table for table in tables if table.name.lower() == INPUT and not table.db]
+    reading = [table for table in tables if table.name.lower() in views and not table.db]
     if not reading:
-        raise _not_reading(tables)
+        raise _not_reading(tables, views[0])
     if not isinstance(tree, exp.Select) or len(tables) > 1 or tree.find(exp.Subquery, exp.CTE, exp.Lateral, exp.Pivot):
         return _UNDECIDED
-    scope = {INPUT, reading[0].alias_or_name.lower()}
+    scope = {*views, reading[0].alias_or_name.lower()}
     outputs = _outputs(tree, scope)
     if outputs is None:
         return _UNDECIDED
@@ -132,13 +133,13 @@ def _names(alias: Any) -> list[str]:
     return [name.name for name in names] if isinstance(names, list) else [alias.alias]
 
 
-def _not_reading(tables: list[Any]) -> SqlError:
+def _not_reading(tables: list[Any], view: str) -> SqlError:
     from sqlglot import exp
 
     found = tables[0].this if tables and isinstance(tables[0].this, exp.Identifier) else None
     if found is None:
-        return SqlError("this query never reads 'input', the view with the rows of this run")
-    message = f"this query reads '{shown(found.name)}', not 'input', the view with the rows of this run"
+        return SqlError(f"this query never reads '{view}', the view with the rows of this run")
+    message = f"this query reads '{shown(found.name)}', not '{view}', the view with the rows of this run"
     return SqlError(message, *(_place(found) or (0, 1)))
 
 

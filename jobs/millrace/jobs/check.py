@@ -10,6 +10,7 @@ from millrace.catalog import Change, VersionRecord
 from millrace.errors import CheckFailed, SpecError
 from millrace.jobs import quarantine
 from millrace.jobs.context import RunContext, Stats
+from millrace.jobs.judging import SOURCE, judge_run
 from millrace.jobs.lines import stored_columns
 from millrace.jobs.plan import columns_of
 from millrace.jobs.quarantine import Aside
@@ -19,8 +20,6 @@ from millrace.spec.model import Expectation, Severity
 from millrace.spec.types import Column
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from millrace.quality import CheckResult
 
 
@@ -32,8 +31,9 @@ def check(context: RunContext) -> Stats:
     """
     frame = context.spark().read.parquet(context.file("stage"))
     context.catalog.dirty.clear(context.run_id, quarantine.STEP)
-    results, aside = _results(context, frame) if context.spec.checks else ((), Aside(0))
+    results, aside = _results(context) if context.spec.checks else ((), Aside(0))
     context.catalog.checks.record(context.run_id, [_record(result) for result in results])
+    context.storage.delete(context.file(SOURCE))  # it may hold what the transform masks
     blocking = [result for result in results if result.blocks]
     if blocking or aside.verdict:
         raise CheckFailed(_refusal(context, results, aside.verdict), hint=_hint(context))
@@ -69,30 +69,11 @@ def refuse_bad_arguments(spec: Spec) -> None:
         raise SpecError("\n".join(wrong), hint="docs/checks.md says which arguments there are")
 
 
-def _results(context: RunContext, frame: DataFrame) -> tuple[tuple[CheckResult, ...], Aside]:
+def _results(context: RunContext) -> tuple[tuple[CheckResult, ...], Aside]:
     try:
-        return _judged(context, frame)
+        return judge_run(context)
     except Exception as error:
         raise translate(error, f"checking {context.spec.asset}") from error
-
-
-def _judged(context: RunContext, frame: DataFrame) -> tuple[tuple[CheckResult, ...], Aside]:
-    """All checks of the whole stage; when that sets rows aside, the others once more of the rows that are left."""
-    from millrace.quality import judge
-
-    current = context.catalog.versions.current(context.spec.asset)
-    previous_rows = current.rows if current else None
-    staged = int(context.step_stats("stage")["rows_staged"])
-    judged = judge(frame, context.spec.checks, previous_rows=previous_rows, rows=staged)
-    if judged.marked is None or any(r.blocks and r.severity is Severity.QUARANTINE for r in judged.results):
-        return judged.results, Aside(0)
-    aside = quarantine.set_aside(context, judged.marked)
-    others = [check for check in context.spec.checks if check.severity is not Severity.QUARANTINE]
-    if aside.verdict or not others:
-        return judged.results, aside
-    rest = context.spark().read.parquet(context.file(quarantine.CHECKED))
-    again = iter(judge(rest, others, previous_rows=previous_rows, rows=staged - aside.rows).results)
-    return tuple(r if r.severity is Severity.QUARANTINE else next(again) for r in judged.results), aside
 
 
 def _record(result: CheckResult) -> kept.CheckResult:

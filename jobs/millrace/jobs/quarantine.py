@@ -17,6 +17,7 @@ from millrace.jobs.context import RunContext
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+STAGE = "stage"
 CHECKED = "checked"
 STEP = "check"
 _SHOWN = 1_000  # rows that are kept for a person to see when there are more than the limit allows
@@ -74,4 +75,4 @@ def _rows(bad: DataFrame) -> Iterator[DirtyRow]:
     columns = ["`" + name.replace("`", "``") + "`" for name in bad.columns if name != REASON]
     row = f.to_json(f.struct(*columns), {"ignoreNullFields": "false"}).alias(_ROW)
     for found in bad.select(REASON, row).toLocalIterator():
-        yield DirtyRow(found[REASON], "stage", found[_ROW].encode())
+        yield DirtyRow(found[REASON], STAGE, found[_ROW].encode())

@@ -19,6 +19,7 @@ from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, RunFailed
 from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats
+from millrace.jobs.judging import SOURCE, source_checks
 from millrace.jobs.lines import refuse_other_columns, stored_columns
 from millrace.jobs.plan import RunPlan, columns_of
 from millrace.jobs.sharing import refuse_private_folder
@@ -96,6 +97,14 @@ def dirty_hint(context: RunContext) -> str:
     )
 
 
+def paced(context: RunContext, read: SourceRead, reading: GateClient) -> DataFrame:
+    """What is read, no faster than the spec's limits allow."""
+    limited = context.spec.limits.rows_per_second or context.spec.limits.bytes_per_second
+    if read.gated or not limited:
+        return read.frame
+    return map_batches(read.frame, _pass(reading), read.frame.schema)
+
+
 def _check_targets(context: RunContext, frame: DataFrame) -> None:
     """Before anything is read: reach every target, and ask whether it can hold the transform's columns."""
     try:
@@ -120,12 +129,15 @@ def _write(
 ) -> tuple[Sequence[StepCounter], Any]:
     spark = context.spark()
     read = context.source().read(spark, plan.source, reading)
-    limited = context.spec.limits.rows_per_second or context.spec.limits.bytes_per_second
-    frame = read.frame if read.gated or not limited else map_batches(read.frame, _pass(reading), read.frame.schema)
+    frame = paced(context, read, reading)
     measured = new_observation("read")
     frame = frame.observe(measured, f.count(f.lit(1)).alias("rows"), *_sizes(read, plan))
     result = transform(frame, context.spec.transform, casting)
     _check_targets(context, result.frame)
+    if source_checks(context.spec):  # they look at the rows that were read, and the source is read only once
+        _partitions(spark, frame, plan.channels).write.mode("overwrite").parquet(context.file(SOURCE))
+        kept = spark.read.schema(frame.schema).parquet(context.file(SOURCE))
+        result = transform(kept, context.spec.transform, casting)
     wanted = _partitions(spark, result.frame, plan.channels)
     wanted.write.mode("overwrite").option("compression", "zstd").parquet(context.file("stage"))
     return result.counters, measured

@@ -17,6 +17,7 @@ from millrace.errors import MillraceError, RunFailed
 from millrace.jobs.actions import at_work, before, side_by_side
 from millrace.jobs.context import Driver, Observer, RunContext, Silent, Stats
 from millrace.jobs.gate import GateServer
+from millrace.jobs.judging import SOURCE, source_checks
 from millrace.jobs.outcome import collect_statistics, finish
 from millrace.jobs.request import RunRequest, as_chosen
 from millrace.jobs.session import SessionHolder
@@ -121,8 +122,10 @@ def _undone(context: RunContext, steps: tuple[str, ...]) -> list[str]:
     """What is to be done of these steps: the last, and those that aren't done; from the stage on when that is gone."""
     unfinished = context.record.unfinished
     undone = [step for step in steps if step in unfinished or step == steps[-1]]
-    reads_stage = any(step.partition(":")[0] in _READ_THE_STAGE for step in undone)
-    if reads_stage and "stage" not in undone and not context.storage.exists(context.file("stage")):
+    needed = ["stage"] if any(step.partition(":")[0] in _READ_THE_STAGE for step in undone) else []
+    if "check" in undone and source_checks(context.spec):
+        needed.append(SOURCE)
+    if "stage" not in undone and not all(context.storage.exists(context.file(folder)) for folder in needed):
         return [step for step in steps if step != "plan"]
     return undone
 

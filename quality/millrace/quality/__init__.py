@@ -4,7 +4,7 @@ Importing this loads neither Great Expectations nor Spark; `run_checks` does, `w
 """
 
 from millrace.quality.arguments import validate_arguments
-from millrace.quality.expectations import PlannedExpectation, to_expectations
+from millrace.quality.expectations import Past, PlannedExpectation, to_expectations
 from millrace.quality.explain import explain
 from millrace.quality.loading import warm_up
 from millrace.quality.results import CheckResult, blocking_failures
@@ -14,6 +14,7 @@ __all__ = [
     "REASON",
     "CheckResult",
     "Judgement",
+    "Past",
     "PlannedExpectation",
     "blocking_failures",
     "explain",

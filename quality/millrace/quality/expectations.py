@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
-from millrace.quality.literals import bounds, literals
+from millrace.quality.drift import Bounds
+from millrace.quality.drift import bounds as bounds_of
+from millrace.quality.literals import NUMERIC, bounds, literals
 from millrace.quality.wording import check_text, flow, listed, percent
 from millrace.spec.diagnostics import did_you_mean, shown
 from millrace.spec.expectations import COLUMN_ARGUMENTS
 from millrace.spec.model import (
     Between,
     Check,
+    Drift,
     Expectation,
+    Fresh,
     InSet,
     JsonValue,
+    Measure,
     NotNull,
     RowCount,
     Severity,
     Unique,
 )
 from millrace.spec.types import DataType, Kind
+from millrace.spec.units import format_duration
 
 WITHIN = "expect_column_values_to_be_within"
 ONE_OF = "expect_column_values_to_be_one_of"
 _MAY_BE_ABSENT = frozenset({"expect_column_to_exist", "expect_table_columns_to_match_ordered_list"})
 _SET_ARGUMENT = "value_set"
+LATEST = "expect_column_latest_to_be_after"
+_TIMES = frozenset({Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ})
+_MEASURED: Mapping[Measure, str] = {
+    Measure.ROW_COUNT: "expect_table_row_count_to_be_between",
+    Measure.NULL_SHARE: "expect_column_proportion_of_non_null_values_to_be_between",
+    Measure.MEAN: "expect_column_mean_to_be_between",
+    Measure.DISTINCT: "expect_column_about_distinct_to_be_between",
+}
+_UNBOUNDED = 1e300
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class PlannedExpectation:
     """One expectation to ask Great Expectations for: its snake_case type and arguments.
 
     `check` is the check in the spec's words and `expected` what passes, for a person. With a `problem` it can't be
-    asked, and counts as failed.
+    asked, and counts as failed. `measure` names what is compared with earlier versions, and the column.
     """
 
     check: str
@@ -45,22 +61,32 @@ class PlannedExpectation:
     severity: Severity
     expected: str = ""
     problem: str | None = None
+    measure: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Past:
+    """What data may be compared with: the rows of the current version (None: there is none), the measures of earlier
+    versions (by the measure's name, the column and how many versions, the newest first), and the time it is taken at.
+    """
+
+    rows: int | None = None
+    measures: Callable[[str, str, int], Sequence[float]] = lambda *_: ()
+    now: datetime | None = None
 
 
 def to_expectations(
-    checks: Sequence[Check], columns: Mapping[str, DataType | None], *, previous_rows: int | None = None
+    checks: Sequence[Check], columns: Mapping[str, DataType | None], past: Past
 ) -> tuple[PlannedExpectation, ...]:
     """The expectations of `checks`, in their order; `not_null` gives one for each column, `row_count` up to two.
 
-    `columns` are those of the data, with None for a type outside our vocabulary. `previous_rows` are the rows of the
-    current version, None when there is none. Nothing is raised: what can't be asked carries its `problem`.
+    `columns` are those of the data, with None for a type outside our vocabulary. A check by a query is no expectation,
+    and gives none. Nothing is raised: what can't be asked carries its `problem`.
     """
-    return tuple(planned for check in checks for planned in _planned(check, columns, previous_rows))
+    return tuple(planned for check in checks for planned in _planned(check, columns, past))
 
 
-def _planned(
-    check: Check, columns: Mapping[str, DataType | None], previous_rows: int | None
-) -> Iterator[PlannedExpectation]:
+def _planned(check: Check, columns: Mapping[str, DataType | None], past: Past) -> Iterator[PlannedExpectation]:
     match check:
         case NotNull():
             for column in check.columns:
@@ -72,7 +98,12 @@ def _planned(
         case InSet():
             yield _in_set(check, columns)
         case RowCount():
-            yield from _row_count(check, previous_rows)
+            yield from _row_count(check, past.rows)
+        case Fresh():
+            yield _fresh(check, columns, past.now or datetime.now(UTC))
+        case Drift():
+            for column in check.columns or ("",):
+                yield _drift(check, column, columns, past)
         case Expectation():
             yield _named(check, columns)
 
@@ -186,6 +217,61 @@ def _row_count_between(
         severity=severity,
         expected=expected,
     )
+
+
+def _fresh(check: Fresh, columns: Mapping[str, DataType | None], now: datetime) -> PlannedExpectation:
+    least = f"{now - check.within:%Y-%m-%dT%H:%M:%SZ}"
+    problem = _absent([check.column], columns)
+    type_ = columns.get(check.column)
+    if problem is None and (type_ is None or type_.kind not in _TIMES):
+        problem = f"'{shown(check.column)}' is a {type_ or 'type'} that is no date or time: cast it first"
+    return PlannedExpectation(
+        check=check_text("fresh", {"column": check.column, "within": format_duration(check.within)}),
+        type=LATEST,
+        arguments={"column": check.column, "min_value": least},
+        severity=check.severity,
+        expected=f"{check.column} up to {least} or later",
+        problem=problem,
+    )
+
+
+def _drift(check: Drift, column: str, columns: Mapping[str, DataType | None], past: Past) -> PlannedExpectation:
+    named = {"columns": column} if column else {}
+    tolerance = {"ratio": percent(check.ratio)} if check.ratio is not None else {"deviations": _plain(check.deviations)}
+    found = bounds_of(check, past.measures(check.measure.value, column, check.versions))
+    problem = _absent([column], columns) if column else None
+    if problem is None and check.measure is Measure.MEAN and _kind(columns, column) not in NUMERIC:
+        problem = f"'{shown(column)}' is no number, so it has no mean"
+    return PlannedExpectation(
+        check=check_text("drift", {"measure": check.measure.value, **named, **tolerance}),
+        type=_MEASURED[check.measure],
+        arguments={**({"column": column} if column else {}), **_drift_bounds(check.measure, found)},
+        severity=check.severity,
+        expected=found.expected,
+        problem=problem,
+        measure=(check.measure.value, column),
+    )
+
+
+def _plain(value: float | None) -> float | None:
+    return int(value) if value is not None and value.is_integer() else value
+
+
+def _drift_bounds(measure: Measure, found: Bounds) -> dict[str, float]:
+    low = -_UNBOUNDED if found.low is None else found.low
+    high = _UNBOUNDED if found.high is None else found.high
+    match measure:
+        case Measure.ROW_COUNT | Measure.DISTINCT:
+            return {"min_value": max(0, math.ceil(low)), "max_value": max(0, math.floor(high))}
+        case Measure.NULL_SHARE:  # it is asked for as the share of values that are not null
+            return {"min_value": min(1.0, max(0.0, 1 - high)), "max_value": max(0.0, min(1.0, 1 - low))}
+        case Measure.MEAN:
+            return {"min_value": low, "max_value": high}
+
+
+def _kind(columns: Mapping[str, DataType | None], name: str) -> Kind | None:
+    type_ = columns.get(name)
+    return type_.kind if type_ else None
 
 
 def _named(check: Expectation, columns: Mapping[str, DataType | None]) -> PlannedExpectation:

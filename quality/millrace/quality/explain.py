@@ -14,6 +14,7 @@ _FAILED: Mapping[str, tuple[str, str]] = {
     "not_null": ("is null", "are null"),
     "unique": ("repeats a value", "repeat a value"),
     "between": ("lies outside", "lie outside"),
+    "sql": ("is given by the query", "are given by the query"),
     "in_set": ("has another value", "have another value"),
 }
 _NOTES = {Severity.WARN: " (a warning)", Severity.QUARANTINE: " (to be set aside)"}
@@ -33,8 +34,11 @@ def _verdict(result: CheckResult) -> str:
         return f"could not be evaluated: {result.error}"
     observed = f"{_shown(result.observed)} " if result.observed is not None else ""
     if result.passed:
-        return f"passed{f' with {observed.strip()}' if observed else ''}"
-    return f"found {observed.strip() or 'otherwise'}" + (f", expected {result.expected}" if result.expected else "")
+        free = f" ({result.expected})" if result.measure and result.expected.startswith("anything") else ""
+        return f"passed{f' with {observed.strip()}' if observed else ''}{free}"
+    sample = f"; e.g. {_shown(dict(result.samples[0]))}" if result.samples else ""
+    expected = f", expected {result.expected}" if result.expected else ""
+    return f"found {observed.strip() or 'otherwise'}{expected}{sample}"
 
 
 def _rows(result: CheckResult) -> str:

@@ -15,7 +15,8 @@ class CheckResult:
     `check` is the check in the spec's own words, one column set each, e.g. `not_null: id`; `expectation` is the name of
     the expectation that was asked. `observed` is a value, or for a check of single rows `{"rows": …, "unexpected": …}`;
     `unexpected_count` and `unexpected_ratio` (of all rows looked at) are None for a check of the whole table. `samples`
-    holds up to 20 whole rows that failed, long texts cut off. With an `error` the check could not be evaluated in full,
+    holds up to 20 whole rows that failed, long texts cut off. `measure` is what a later version is compared by: the
+    measure's name and the column, "" for all rows. With an `error` the check could not be evaluated in full,
     and it has not passed.
     """
 
@@ -29,6 +30,7 @@ class CheckResult:
     unexpected_ratio: float | None = None
     samples: tuple[Mapping[str, JsonValue], ...] = ()
     error: str | None = None
+    measure: tuple[str, str] | None = None
 
     @property
     def blocks(self) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from millrace.quality.expectations import PlannedExpectation, to_expectations
+from millrace.quality.expectations import Past, PlannedExpectation, to_expectations
 from millrace.quality.names import PlainNames
+from millrace.quality.queries import ask_queries
 from millrace.quality.results import CheckResult
 from millrace.quality.samples import MAX_ROWS, as_json
-from millrace.spec.model import Check, JsonValue, Severity
+from millrace.spec.model import Check, JsonValue, Measure, Severity, SqlCheck
 from millrace.spec.types import DataType, parse_type
 
 if TYPE_CHECKING:
@@ -36,31 +37,35 @@ class Judgement:
 
 
 def run_checks(
-    frame: DataFrame, checks: Sequence[Check], *, previous_rows: int | None, rows: int | None
+    frame: DataFrame, checks: Sequence[Check], *, previous_rows: int | None = None, rows: int | None = None
 ) -> tuple[CheckResult, ...]:
     """The results of `judge`."""
-    return judge(frame, checks, previous_rows=previous_rows, rows=rows).results
+    return judge(frame, checks, Past(previous_rows), rows).results
 
 
-def judge(frame: DataFrame, checks: Sequence[Check], *, previous_rows: int | None, rows: int | None) -> Judgement:
+def judge(frame: DataFrame, checks: Sequence[Check], past: Past, rows: int | None = None) -> Judgement:
     """Ask every check of the frame, which is read a few times: pass one that is cheap to read, such as Parquet.
 
-    `previous_rows` are those of the current version, None when there is none; `rows` those of `frame`, None to have
-    them counted. One result for each expectation, in the order of the checks (see `to_expectations`). A check that
-    can't be evaluated is a failed one with its `error`. Raises what Spark raises when it goes away or its jobs are
-    cancelled, since nothing is known of the data then; ConfigError when Great Expectations is not installed.
+    `rows` are those of `frame`, None to have them counted. One result for each query and expectation, in the order of
+    the checks (see `to_expectations`). A check that can't be evaluated is a failed one with its `error`. Raises what
+    Spark raises when it goes away or its jobs are cancelled, since nothing is known of the data then; ConfigError when
+    Great Expectations is not installed.
     """
-    planned = to_expectations(checks, column_types(frame.schema), previous_rows=previous_rows)
+    types = column_types(frame.schema)
+    queries = iter(ask_queries(frame, [check for check in checks if isinstance(check, SqlCheck)]))
+    planned = to_expectations(checks, types, past)
     askable = [p for p in planned if p.problem is None]
     names = PlainNames.of(frame.columns)
     asked = frame.toDF(*names.columns(frame.columns)) if names.plain else frame
     answers = _ask(asked, names, askable, rows) if askable else []
     marked = _marked(asked, askable, answers)
     rest = iter(answers)
-    return Judgement(
-        tuple(_refused(p) if p.problem is not None else _result(p, next(rest)) for p in planned),
-        None if marked is None else marked.toDF(*frame.columns, REASON),
-    )
+    judged = iter([_refused(p) if p.problem is not None else _result(p, next(rest), rows) for p in planned])
+    results: list[CheckResult] = []
+    for check in checks:
+        by_query = isinstance(check, SqlCheck)
+        results += [next(queries)] if by_query else [next(judged) for _ in to_expectations([check], types, past)]
+    return Judgement(tuple(results), None if marked is None else marked.toDF(*frame.columns, REASON))
 
 
 def _marked(asked: DataFrame, planned: Sequence[PlannedExpectation], answers: Sequence[Answer]) -> DataFrame | None:
@@ -111,8 +116,10 @@ def _refused(planned: PlannedExpectation) -> CheckResult:
     )
 
 
-def _result(planned: PlannedExpectation, answer: Answer) -> CheckResult:
+def _result(planned: PlannedExpectation, answer: Answer, known_rows: int | None) -> CheckResult:
     result = answer.result
+    if planned.measure is not None:
+        return _measured(planned, answer, known_rows)
     count = result.get("unexpected_count")
     rows = result.get("element_count")
     return CheckResult(
@@ -126,6 +133,25 @@ def _result(planned: PlannedExpectation, answer: Answer) -> CheckResult:
         unexpected_ratio=count / rows if rows and count is not None else None,
         samples=_samples(result),
         error=answer.error,
+    )
+
+
+def _measured(planned: PlannedExpectation, answer: Answer, rows: int | None) -> CheckResult:
+    """Of a stage without values there is nothing to compare, and that passes."""
+    value = as_json(answer.result.get("observed_value"))
+    if rows == 0 and planned.measure != (Measure.ROW_COUNT, ""):
+        value = None
+    elif value is not None:
+        value = 1 - value if planned.measure and planned.measure[0] == Measure.NULL_SHARE else float(value)
+    return CheckResult(
+        check=planned.check,
+        expectation=planned.type,
+        severity=planned.severity,
+        passed=answer.success or (value is None and answer.error is None),
+        observed=int(value) if isinstance(value, float) and value.is_integer() else value,
+        expected=planned.expected,
+        error=answer.error,
+        measure=planned.measure,
     )
 
 

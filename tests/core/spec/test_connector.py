@@ -73,8 +73,8 @@ print(parse_spec(starter_spec("rings", "ring", "redis")).checks)
         "rings.yaml:6:14: unknown column 'kye', did you mean 'key'?",
         "SourceEntry(connector='ring', options=RingOptions(connection='a', ring='b'))",
         "True",
-        "(NotNull(columns=('key',), severity=<Severity.BLOCK: 'block'>), "
-        "RowCount(min=1, max=None, change=None, severity=<Severity.BLOCK: 'block'>))",
+        "(NotNull(columns=('key',), severity=<Severity.BLOCK: 'block'>, on=<Subject.STAGE: 'stage'>), "
+        "RowCount(min=1, max=None, change=None, severity=<Severity.BLOCK: 'block'>, on=<Subject.STAGE: 'stage'>))",
     ]
 
 

@@ -13,6 +13,7 @@ connector = Connector(
         implementation="millrace.connectors.mysql.source:MysqlSource",
         reader="millrace.connectors.mysql.query:MysqlReader",
         incremental=True,
+        totals=True,
     ),
     schemes=("mysql", "mariadb"),
 )

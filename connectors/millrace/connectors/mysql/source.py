@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from millrace.connectors.base import Gate, PlanRequest, Source, SourcePlan, SourceRead
+from millrace.connectors.base import Gate, PlanRequest, Source, SourcePlan, SourceRead, Totals
 from millrace.connectors.mysql.client import Client, connect
 from millrace.connectors.mysql.endpoint import Endpoint, endpoint, jdbc_url
 from millrace.connectors.mysql.key import SplitKey, quoted, split_key
@@ -65,6 +66,20 @@ class MysqlSource(Source):
             for i, shard in enumerate(shards)
         ]
         return SourceRead(reduce(lambda one, other: one.unionAll(other), frames), gated=False)
+
+    def totals(self, plan: SourcePlan, columns: Sequence[str]) -> Totals:
+        """One statement for each table of the plan, within `plan_timeout`, over the rows of the planned ranges."""
+        end, _ = self._endpoint()
+        rows = 0
+        sums: dict[str, Decimal | float | None] = dict.fromkeys(columns)
+        with self._client(end) as client:
+            for number in range(len(plan.details["tables"])):
+                shard = _shard_as_planned(client, plan, number)
+                ((count, *found),) = client.rows(_totals(plan, shard, number, columns))
+                rows += int(count)
+                for name, value in zip(columns, found, strict=True):
+                    sums[name] = value if sums[name] is None else sums[name] if value is None else sums[name] + value
+        return Totals(rows, sums)
 
     @contextmanager
     def _client(self, end: Endpoint) -> Iterator[Client]:
@@ -182,6 +197,15 @@ def _select(plan: SourcePlan, shard: ShardRead, shard_column: str | None) -> str
     if shard.key:
         parts.append(f"{shard.key.sql} AS {_KEY}")
     return f"SELECT {', '.join(parts)} FROM {shard.table.using(shard.index)}{where_clause(shard.where)}"
+
+
+def _totals(plan: SourcePlan, shard: ShardRead, number: int, columns: Sequence[str]) -> str:
+    """Counts and sums over the splits of one table. A cursor's and a split's conditions are the plan's own."""
+    positions = {column.name: i for i, column in enumerate(plan.columns)}
+    asked = "".join(f", SUM(c{positions[name]})" for name in columns)
+    splits = [_predicate(split, shard.key) for split in plan.splits if split.get("table", 0) == number]
+    ranges = "1 = 1" if plan.details["snapshot"] else " OR ".join(f"({one})" for one in splits) or "1 = 0"
+    return f"SELECT COUNT(*){asked} FROM ({_select(plan, shard, None)}) AS t WHERE {ranges}"
 
 
 def _predicate(split: Mapping[str, Any], key: SplitKey | None) -> str:

@@ -10,7 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from great_expectations.execution_engine.sparkdf_execution_engine import SparkDFExecutionEngine
-from great_expectations.expectations.expectation import ColumnMapExpectation
+from great_expectations.expectations.expectation import ColumnAggregateExpectation, ColumnMapExpectation
+from great_expectations.expectations.metrics.column_aggregate_metric_provider import (
+    ColumnAggregateMetricProvider,
+    column_aggregate_partial,
+)
 from great_expectations.expectations.metrics.map_metric_provider.column_condition_partial import (
     column_condition_partial,
 )
@@ -106,6 +110,64 @@ class ValuesOneOf(ColumnMapMetricProvider):
     @column_condition_partial(engine=SparkDFExecutionEngine)
     def _spark(cls: Any, column: Column, members: list[str], compared_as: str, **_: Any) -> Column:
         return column.isin([f.lit(member).cast(compared_as) for member in members])
+
+
+class ColumnLatest(ColumnAggregateMetricProvider):
+    """The latest date or time as text in UTC: ISO 8601 to the second, which sorts as the times do."""
+
+    metric_name = "column.latest"
+
+    @column_aggregate_partial(engine=SparkDFExecutionEngine)
+    def _spark(cls: Any, column: Column, **_: Any) -> Column:
+        return f.date_format(f.max(column).cast("timestamp"), "yyyy-MM-dd'T'HH:mm:ss'Z'")
+
+
+class ColumnAboutDistinct(ColumnAggregateMetricProvider):
+    """Distinct values, estimated within about 2 %: exact counts would shuffle the column, or double the rows."""
+
+    metric_name = "column.about_distinct"
+
+    @column_aggregate_partial(engine=SparkDFExecutionEngine)
+    def _spark(cls: Any, column: Column, **_: Any) -> Column:
+        return f.approx_count_distinct(column, 0.02)
+
+
+class ExpectColumnLatestToBeAfter(ColumnAggregateExpectation):
+    """Expect the latest time of a column to be `min_value` or later."""
+
+    min_value: str
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("column.latest",)
+    success_keys: ClassVar[tuple[str, ...]] = ("min_value",)
+
+    def _validate(
+        self, metrics: dict[str, Any], runtime_configuration: Any = None, execution_engine: Any = None
+    ) -> dict[str, Any]:
+        return _between(self, "column.latest", metrics, runtime_configuration, execution_engine)
+
+
+class ExpectColumnAboutDistinctToBeBetween(ColumnAggregateExpectation):
+    """Expect the estimated number of distinct values to lie between two bounds, both included."""
+
+    min_value: int
+    max_value: int
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("column.about_distinct",)
+    success_keys: ClassVar[tuple[str, ...]] = ("min_value", "max_value")
+
+    def _validate(
+        self, metrics: dict[str, Any], runtime_configuration: Any = None, execution_engine: Any = None
+    ) -> dict[str, Any]:
+        return _between(self, "column.about_distinct", metrics, runtime_configuration, execution_engine)
+
+
+def _between(
+    expectation: ColumnAggregateExpectation, name: str, metrics: dict[str, Any], configuration: Any, engine: Any
+) -> dict[str, Any]:
+    found: dict[str, Any] = expectation._validate_metric_value_between(
+        metric_name=name, metrics=metrics, runtime_configuration=configuration, execution_engine=engine
+    )
+    return found
 
 
 class ExpectColumnValuesToBeWithin(ColumnMapExpectation):
