@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,8 @@ def test_what_is_asked_for_but_not_there_is_an_error(shell: Shell) -> None:
     assert shell("versions", "nobody").code == 1
     assert "nobody" in shell("get", "nobody", "1").err
     assert shell("run", "missing.yaml").code == 2
+
+
+def test_the_command_says_which_millrace_it_is(shell: Shell) -> None:
+    assert shell.ok("--version").out == f"millrace {version('millrace')}\n"
+    assert shell("--debug").code == 2

@@ -5,9 +5,6 @@ The names of connections, and the tables and topics, are those of the specs in `
 
 from __future__ import annotations
 
-import datetime
-import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -15,22 +12,16 @@ from http.client import HTTPConnection, HTTPException
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.examples import PARTITIONS, PLAYS_TOPIC, USERS_TABLE, plays, users
 from millrace.spec.connection import Connection
 from tests.servers.process import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.servers.kafka import KafkaServer
     from tests.servers.mariadb import MariaDb
 
 DATABASE = "shop"
-USERS = 10_000
-PLAYS = 20_000
-_CITIES = ("aachen", "bergen", "cadiz", "delft", "essen", "faro", "ghent", "hull")
-_COUNTRIES = ("de", "es", "gb", "nl", "no", "pt")
-_NEW_YEAR = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-_SECOND = datetime.timedelta(seconds=1)
 _ASK_S = 5
 
 
@@ -69,20 +60,10 @@ def _mariadb(port: int) -> Iterator[Started]:
 
 
 def _fill_users(server: MariaDb) -> None:
-    """The table `users` that specs/user_profile.yaml reads."""
-    chance = random.Random(1)
-    rows = [
-        (number, f"user {number}", chance.choice(_CITIES), chance.randint(0, 99), _NEW_YEAR + number * _SECOND)
-        for number in range(1, USERS + 1)
-    ]
     server.execute(f"CREATE DATABASE {DATABASE}")
-    server.execute(
-        "CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(100) NOT NULL, city VARCHAR(50),"
-        " age TINYINT, updated_at DATETIME NOT NULL)",
-        database=DATABASE,
-    )
+    server.execute(USERS_TABLE, database=DATABASE)
     with server.connect(DATABASE, autocommit=False) as connection, connection.cursor() as cursor:
-        cursor.executemany("INSERT INTO users VALUES (%s, %s, %s, %s, %s)", rows)
+        cursor.executemany("INSERT INTO users VALUES (%s, %s, %s, %s, %s)", users())
         connection.commit()
 
 
@@ -135,28 +116,10 @@ def _kafka(port: int) -> Iterator[Started]:
     server = KafkaServer()
     server.port = port or server.port
     with server:
-        _fill_plays(server)
+        server.new_topic(PARTITIONS, PLAYS_TOPIC)
+        for partition in range(PARTITIONS):
+            server.produce(PLAYS_TOPIC, plays(partition), partition)
         yield Started([server], {"events": server.url})
-
-
-def _fill_plays(server: KafkaServer) -> None:
-    """The topic `plays` that specs/plays.yaml reads."""
-    chance = random.Random(2)
-    first_ms = int(_NEW_YEAR.timestamp() * 1000)
-    server.new_topic(4, "plays")
-    for partition in range(4):
-        messages = (
-            json.dumps(
-                {
-                    "user_id": chance.randint(1, USERS),
-                    "song": f"song {chance.randint(1, 500)}",
-                    "country": chance.choice(_COUNTRIES),
-                    "at": first_ms + number * 1000,
-                }
-            ).encode()
-            for number in range(PLAYS // 4)
-        )
-        server.produce("plays", messages, partition)
 
 
 def _kafka_answers(connection: Connection) -> bool:

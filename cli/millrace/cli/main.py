@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -18,7 +19,7 @@ from millrace.cli import (
     serve_commands,
     spec_commands,
 )
-from millrace.cli.output import DEBUG
+from millrace.cli.output import DEBUG, results
 
 app = typer.Typer(
     name="millrace",
@@ -29,11 +30,18 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option(help="Show the whole trace of an error.", envvar=DEBUG)] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show millrace's version.")] = False,
 ) -> None:
     """One YAML spec from source to served: plan, stage, check, load, verify, publish, look up."""
+    if version:
+        results.print(f"millrace {metadata.version('millrace')}", highlight=False)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
     if debug:
         os.environ[DEBUG] = "1"
 
