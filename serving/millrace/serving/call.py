@@ -9,7 +9,7 @@ A transport makes the call with its context and encodes the answer. An API never
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -145,6 +145,12 @@ class Api(Protocol):
     async def close(self) -> None:
         """Let go of the store. Nothing is in flight any more."""
         ...
+
+
+def degraded(api: Api, call: Call) -> Answer | None:
+    """What an API gives for a call whose time is up: something stale, or its default, marked as such; or None."""
+    fall_back: Callable[[Call], Answer | None] | None = getattr(api, "degraded", None)
+    return None if fall_back is None else fall_back(call)
 
 
 class Plan(Protocol):

@@ -6,9 +6,9 @@ import asyncio
 
 from millrace.catalog import ApiRecord, Catalog
 from millrace.errors import NotFound
-from millrace.serving.call import Answer, Api, Call, Plan
+from millrace.serving.call import Answer, Api, Call, Plan, degraded
 from millrace.serving.kv.api import KvApi, make
-from millrace.serving.kv.client import AsyncKv, CalledKv, LocalKv
+from millrace.serving.kv.client import AsyncKv, CalledKv, LocalKv, UncachedKv
 from millrace.serving.metrics import Metrics
 from millrace.serving.plans import KvPlan, kind_of, kv_plan
 from millrace.serving.refusals import UnknownApi
@@ -39,7 +39,9 @@ class LocalApis:
         api = make(plan, self)
         await api.open()
         self._kvs.append(api)
-        return LocalKv(api) if isinstance(api, KvApi) else CalledKv(api, plan)
+        if not isinstance(api, KvApi):
+            return CalledKv(api, plan)
+        return UncachedKv(api) if api.cache is None else LocalKv(api)
 
     async def find(self, name: str, kind: str | None) -> Api:
         """The API of that name, and of that kind if one is asked for, open. Raises UnknownApi, or what `open` does."""
@@ -54,8 +56,14 @@ class LocalApis:
     async def call(self, api: str, kind: str | None, call: Call) -> Answer:
         """Call an API. Raises UnknownApi, and what the API raises."""
         found = await self.find(api, kind)
-        async with asyncio.timeout(call.context.remaining_s()):
-            return await found.call(call)
+        try:
+            async with asyncio.timeout(call.context.remaining_s()):
+                return await found.call(call)
+        except TimeoutError:
+            instead = degraded(found, call)
+            if instead is None:
+                raise
+            return instead
 
     async def close(self) -> None:
         """Close every API. A second call does nothing."""

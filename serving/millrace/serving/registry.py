@@ -16,7 +16,7 @@ from time import monotonic
 from millrace.catalog import ApiMark, ApiRecord, Catalog
 from millrace.errors import MillraceError
 from millrace.serving import tracing
-from millrace.serving.call import Answer, Api, Call, Plan
+from millrace.serving.call import Answer, Api, Call, Plan, degraded
 from millrace.serving.guards import Guard, GuardMaker, chain, enter, leave_all
 from millrace.serving.metrics import Metrics
 from millrace.serving.plans import kind_of
@@ -87,6 +87,9 @@ class Served:
             async with asyncio.timeout(max(limit_s, 0)):
                 return await self.api.call(call)
         except TimeoutError as error:
+            found = degraded(self.api, call)
+            if found is not None:
+                return found
             raise DeadlineExceeded(
                 f"{self.plan.api} had no answer within {limit_s * 1000:.0f} ms",
                 hint="the store is slow or away; `limits.timeout` of the API and the request's own deadline both count",

@@ -90,13 +90,13 @@ class GuardedRows:
 
     async def fetch(self, form: Form, key: Any, stored_key: bytes) -> tuple[Form, Any]:
         store = self._store
-        started = store.enter()
+        started = monotonic() if store.breaker.state is BreakerState.CLOSED else store.enter()
         try:  # as `StoreBreaker.call` does: this is the hot path, and has no coroutine to spare
             found = await self._reader.fetch(form, key, stored_key)
         except BaseException as error:
             store.failed(error, started)
             raise
-        store.breaker.tell(False, monotonic())
+        store.breaker.tell(False, started)
         return found
 
     async def fetch_all(

@@ -50,9 +50,16 @@ class _Current(Form):
     keyed: bool  # whether a row is decoded with its key
     open: Callable[[bytes], bytes] | None
     make_keys: Callable[[Sequence[Key]], list[bytes]]
+    opening: bytes  # of the command that reads a row, up to the length of its key
 
     def keys(self, keys: Sequence[Key]) -> list[bytes]:
         return self.make_keys(keys)
+
+    def asking(self, stored_key: bytes) -> bytes:
+        """The command that reads one row."""
+        if self.more:
+            return command(self.get, stored_key, *self.more)
+        return b"%b%d\r\n%b\r\n" % (self.opening, len(stored_key), stored_key)
 
     @classmethod
     def of(cls, manifest: Manifest) -> _Current:
@@ -70,6 +77,7 @@ class _Current(Form):
             keyed=manifest.value.collection,
             open=opener(manifest),
             make_keys=keys_maker(manifest),
+            opening=b"*2\r\n$%d\r\n%b\r\n$" % (len(get_command(manifest)), get_command(manifest)),
         )
 
 
@@ -80,6 +88,8 @@ class RedisReader:
     pointer is heard of at once, and looked up every `refresh_s` in case that is missed. Raises NotFound as long as the
     asset has no published version, TransientError when the store doesn't answer within `timeout_s`, ValueError for a
     key that doesn't fit the key's columns, `UnreadableValue` for bytes that are not what the manifest says.
+
+    `moves` counts the changes of `form`: who has kept rows of one form sees by one comparison that it is still the one.
     """
 
     def __init__(
@@ -97,6 +107,7 @@ class RedisReader:
         self._client = client
         self._pointer = pointer_key(asset).encode()
         self._current: _Current | None = None
+        self.moves = 0
         self._moved = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._recheck: asyncio.Task[_Current | None] | None = None
@@ -150,7 +161,7 @@ class RedisReader:
     @property
     def form(self) -> Form:
         """How the rows of the version that lookups see now are stored. Raises NotFound when there is none."""
-        return self._published()
+        return self._current or self._published()
 
     async def get(self, key: Key) -> Row | None:
         """The row under a key, None when the current version has none."""
@@ -171,7 +182,7 @@ class RedisReader:
         assert isinstance(form, _Current)
         current, client = form, self._opened()
         for _ in range(_MOST_FLIPS):
-            raw = await client.ask(stored_key, command(current.get, stored_key, *current.more))
+            raw = await client.ask(stored_key, current.asking(stored_key))
             if raw is not None and raw != []:
                 if type(raw) is hiredis.ReplyError:
                     raise client.refusal(raw)
@@ -257,11 +268,11 @@ class RedisReader:
         self._recheck = None  # lookups that miss from here on ask again: this answer may be older than theirs
         raw = await self._opened().fetch(self._pointer, command(b"GET", self._pointer))
         if raw is None:
-            self._current = None
+            self._current, self.moves = None, self.moves + 1
             return None
         manifest = parse_manifest(raw, f"the key {pointer_key(self.asset)} in {self._connection}")
         if self._current is None or self._current.manifest != manifest:
-            self._current = _Current.of(manifest)
+            self._current, self.moves = _Current.of(manifest), self.moves + 1
         return self._current
 
     async def _watch(self) -> None:

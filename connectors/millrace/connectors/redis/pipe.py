@@ -52,7 +52,15 @@ class Pipe:
 
     def ask(self, command: bytes) -> asyncio.Future[Any]:
         """The reply to one command in its wire form; an error reply is a `hiredis.ReplyError` value."""
-        return self._enqueue(command, None, 1)
+        future = self._loop.create_future()  # as `_enqueue` does: this is the hot path
+        self._questions.append((future, command, None, 1))
+        self._asked += 1
+        if self._transport is not None:
+            self._unsent.append(command)
+            if not self._flushing:
+                self._flushing = True
+                self._loop.call_soon(self._flush)
+        return future
 
     def ask_all(self, commands: bytes, count: int) -> asyncio.Future[list[Any]]:
         """The replies to `count` commands, in order."""
@@ -87,13 +95,14 @@ class Pipe:
     def _answer(self, reader: hiredis.Reader) -> None:
         questions, gets = self._questions, reader.gets
         while (reply := gets()) is not False:
-            future, _, collected, count = questions[0]
+            question = questions.popleft()
+            future, _, collected, count = question
             if collected is not None:
                 collected.append(reply)
                 if len(collected) < count:
+                    questions.appendleft(question)
                     continue
                 reply = collected
-            questions.popleft()
             self._answered += 1
             if not future.done():
                 future.set_result(reply)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from millrace.connectors.base import Field
@@ -87,8 +88,13 @@ def _message_reader(message: Message) -> _Read:
         else:
             scalars.append((m.column.name, m.name, _scalar_reader(m.item)))
     empties = message.empties
+    plain = attrgetter(*(name for _, name, _ in scalars)) if len(scalars) == len(names) > 1 else None
+    if any(convert is not None for _, _, convert in scalars):
+        plain = None
 
     def read(found: Any) -> dict[str, Any]:
+        if plain is not None and all(values := plain(found)):  # whatever is not zero is there
+            return dict(zip(names, values, strict=True))
         row: dict[str, Any] = dict.fromkeys(names)
         has = found.HasField
         for column, name, convert in scalars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -25,6 +26,16 @@ from millrace.spec.templates import places
 from millrace.spec.units import Duration, Size
 
 
+class CacheCompression(StrEnum):
+    """How shared answers are compressed; `zstd_dictionary` is zstd with a dictionary trained from such answers."""
+
+    NONE = "none"
+    ZSTD = "zstd"
+    ZSTD_DICTIONARY = "zstd_dictionary"
+    SNAPPY = "snappy"
+    GZIP = "gzip"
+
+
 class Cache(Part):
     """How answers are kept in the serving process. Keys carry the version, so a publish needs no purge."""
 
@@ -41,6 +52,15 @@ class Cache(Part):
     negative_ttl: Duration | None = Field(default=None, description="How long 'no such key' is kept.", examples=["5s"])
     shared: Line | None = Field(
         default=None, description="A Redis connection in which all servers share answers.", examples=["redis_cache"]
+    )
+    compression: CacheCompression = Field(
+        default=CacheCompression.NONE, description="Compression of shared answers.", examples=["zstd_dictionary"]
+    )
+    compress_above: Size = Field(
+        default=256, description="Shared answers that are smaller stay as they are.", examples=["1KiB"]
+    )
+    largest: Size = Field(
+        default=1 << 20, description="Larger answers are not shared; before compression.", examples=["1MiB"]
     )
 
 
@@ -96,6 +116,11 @@ class KvApi(_Api):
     )
     range: KeyRange | None = Field(default=None, description="Look up by interval instead of by equality.")
     prefix: bool = Field(default=False, description="Allow scans of all keys with a prefix, page by page.")
+    default: dict[ColumnName, Any] | None = Field(
+        default=None,
+        description="The row that is given for any key while the store is away and nothing that is kept may be.",
+        examples=[{"city": "unknown"}],
+    )
 
 
 class NamedQuery(Part):

@@ -28,13 +28,24 @@ class Unkept:
 
 
 class SharedCache(Protocol):
-    """L2: where servers share answers. Neither call raises: a failure is a miss, and is logged."""
+    """L2: where servers share answers. No call but `open` raises: a failure is a miss, and is counted."""
+
+    async def open(self) -> None:
+        """Connect; no error when it is away."""
 
     async def get(self, key: bytes) -> tuple[Any, float] | None:
-        """The value, and the seconds that it is fresh for yet."""
+        """The value, and the seconds that it is fresh for yet; None: fetch it, then call `put` or `release`."""
+
+    async def get_many(self, keys: Sequence[bytes]) -> Sequence[tuple[Any, float] | None]:
+        """The same for each key, without any promise."""
 
     def put(self, key: bytes, value: Any, fresh_s: float) -> None:
         """Keep a value; nobody waits for it."""
+
+    def release(self, key: bytes) -> None:
+        """There is nothing to put after a `get` that gave None."""
+
+    async def close(self) -> None: ...
 
 
 class Cache:
@@ -48,6 +59,7 @@ class Cache:
         self.policy = policy
         self.local = LocalCache(policy.size)
         self._shared = shared
+        self.has_shared = shared is not None
         self._flights: dict[bytes, asyncio.Future[Any] | None] = {}
         self._seen: set[bytes] = set()
         self._background: set[asyncio.Task[Any]] = set()
@@ -74,7 +86,7 @@ class Cache:
         """Give a claimed key's answer to those who wait for it, and keep it, unless it is `Unkept`."""
         if type(value) is Unkept:
             value = value.value
-        else:
+        elif len(self.local.entries) < self.local.size or self._came_before(key):
             self.keep(key, value)
         flight = self._flights.pop(key)
         if flight is not None:
@@ -94,7 +106,7 @@ class Cache:
         """Keep those of many answers whose keys are asked for again and again; `value_of` gives one by its place.
 
         A key is let in the second time that it comes (a doorkeeper, as in TinyLFU): to keep what comes once costs more
-        than it brings.
+        than it brings. One key alone has to come twice only where it would push out another.
         """
         seen = self._seen
         wanted = seen.intersection(keys)
@@ -105,6 +117,15 @@ class Cache:
             for place, key in enumerate(keys):
                 if key in wanted:
                     self.keep(key, value_of(place))
+
+    def _came_before(self, key: bytes) -> bool:
+        seen = self._seen
+        if key in seen:
+            return True
+        if len(seen) > _SEEN_PER_ENTRY * self.local.size:
+            seen.clear()
+        seen.add(key)
+        return False
 
     async def get(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> tuple[Any, Origin]:
         """The answer under a key and where it is from; `fetch` asks the store. Raises what `fetch` raises."""
@@ -134,11 +155,28 @@ class Cache:
             now = monotonic()
             self.local.put(key, Entry(value, now + fresh_s * (1 - EARLY_SHARE), now + fresh_s))
 
+    async def open(self) -> None:
+        """Connect to L2, where there is one; no error when it is away. Raises ConfigError without such a connection."""
+        if self._shared is not None:
+            await self._shared.open()
+
+    async def get_shared(self, keys: Sequence[bytes]) -> Sequence[tuple[Any, float] | None]:
+        """What L2 has of many keys, kept in L1 too; None for each key without L2."""
+        if self._shared is None:
+            return [None] * len(keys)
+        found = await self._shared.get_many(keys)
+        for key, kept in zip(keys, found, strict=True):
+            if kept is not None:
+                self.keep(key, *kept)
+        return found
+
     async def close(self) -> None:
-        """End refreshes that are under way."""
+        """End refreshes that are under way, and let go of L2."""
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._shared is not None:
+            await self._shared.close()
 
     async def _one_flight(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> tuple[Any, Origin]:
         flights = self._flights
@@ -169,16 +207,27 @@ class Cache:
             if kept is not None:
                 self.keep(key, *kept)
                 return kept[0], Origin.L2
-        value = await fetch()
+        try:
+            value = await fetch()
+        except BaseException:
+            if shared is not None:
+                shared.release(key)
+            raise
         if type(value) is Unkept:
+            if shared is not None:
+                shared.release(key)
             return value.value, Origin.STORE
-        self._keep_everywhere(key, value)
+        self.keep_everywhere(key, value)
         return value, Origin.STORE
 
-    def _keep_everywhere(self, key: bytes, value: Any) -> None:
+    def keep_everywhere(self, key: bytes, value: Any) -> None:
+        """Keep an answer in L1, and in L2 where there is one."""
         self.keep(key, value)
-        if self._shared is not None and (fresh_s := self.policy.fresh_s(value)) > 0:
-            self._shared.put(key, value, fresh_s)
+        if self._shared is not None:
+            if (fresh_s := self.policy.fresh_s(value)) > 0:
+                self._shared.put(key, value, fresh_s)
+            else:
+                self._shared.release(key)
 
     def _refresh(self, key: bytes, fetch: Callable[[], Awaitable[Any]]) -> None:
         """Fetch in the background, unless somebody does already; a failure leaves what there is."""
@@ -194,7 +243,7 @@ class Cache:
             log.info("a kept answer could not be refreshed: %s", error)
             return
         if type(value) is not Unkept:
-            self._keep_everywhere(key, value)
+            self.keep_everywhere(key, value)
 
 
 def _settle(flight: asyncio.Future[Any] | None, found: Any = None, error: Exception | None = None) -> None:

@@ -71,7 +71,12 @@ class Breaker:
         return 0.0
 
     def tell(self, failed: bool, now: float) -> None:
-        """How an admitted call has ended."""
+        """How an admitted call has ended; a success may say when it began."""
+        seconds = self._seconds
+        if not failed and seconds and now < seconds[-1].at + 1 and self.state is BreakerState.CLOSED:
+            seconds[-1].calls += 1  # as `_count` does, for most calls
+            self._in_a_row = 0
+            return
         if self.state is BreakerState.HALF_OPEN:
             self._tell_probe(failed, now)
         elif self.state is BreakerState.CLOSED:
@@ -103,7 +108,7 @@ class Breaker:
 
     def _count(self, failed: bool, second: int) -> None:
         seconds = self._seconds
-        if not seconds or seconds[-1].at != second:
+        if not seconds or second > seconds[-1].at:
             seconds.append(_Second(second))
             while seconds[0].at <= second - self.rules.window_s:
                 seconds.popleft()

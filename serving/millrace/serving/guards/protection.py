@@ -109,10 +109,11 @@ class Protection:
         return SharedRate(limit, Slots(rules.folder, name, rules.worker, rules.workers))
 
     def _overload_guard(self, plan: Plan) -> Guard:
-        load, own, api = self._overload, plan.profile.priority, plan.api
+        load, api = self._overload, plan.api
+        lower = {other: min(plan.profile.priority, other, key=_WORST_FIRST.index) for other in Priority}
 
         def shed(call: Call) -> Ended:
-            priority = _lower(own, call.context.priority or call.context.consumer.priority)
+            priority = lower[call.context.priority or call.context.consumer.priority]
             if not load.admit(priority):
                 raise Overloaded(
                     f"this server is overloaded, and calls of '{api}' with priority {priority} are shed",
@@ -162,7 +163,3 @@ class Protection:
             return out
 
         return board
-
-
-def _lower(one: Priority, other: Priority) -> Priority:
-    return min(one, other, key=_WORST_FIRST.index)

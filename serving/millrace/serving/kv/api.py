@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from millrace.connectors.base import Form, StoredReader
-from millrace.errors import NotFound
+from millrace.errors import NotFound, TransientError
 from millrace.serving import tracing
-from millrace.serving.caches import Cache, Policy, Unkept
+from millrace.serving.caches import Cache, Unkept
+from millrace.serving.caches.shared import Place, cache_of
+from millrace.serving.caches.values import row_codec
 from millrace.serving.call import Answer, Api, Call, Operation, Origin
 from millrace.serving.keys.scan import scan
+from millrace.serving.kv.degraded import Fallback
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.kv.source import TracedReader, stored_reader
 from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
@@ -20,6 +23,7 @@ from millrace.serving.stores import GuardedRows
 from millrace.serving.views import View, narrowed_row, narrowed_rows, within
 
 DEFAULT_MOST_KEYS = 1000
+_MISSING = object()
 
 
 class KvApi:
@@ -30,11 +34,13 @@ class KvApi:
         self._settings = host.settings
         self._signing_key: bytes | None = None
         self._reader = plan.reader(host.settings)
-        rows = stored_reader(self._reader, plan.asset, plan.fields)
-        self._source: StoredReader = GuardedRows(rows, host.breakers.of(str(plan.options["connection"])))
+        self.rows = stored_reader(self._reader, plan.asset, plan.fields)
+        self._source: StoredReader = GuardedRows(self.rows, host.breakers.of(str(plan.options["connection"])))
         if tracing.on():
             self._source = TracedReader(self._source, plan.connector)
-        self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
+        definition = {} if plan.definition is None else plan.definition.model_dump(mode="json")
+        self.cache = cache_of(plan.cache, Place(plan.api, definition), row_codec(lambda: self.form), host)
+        self._fallback = Fallback(plan.api, plan.asset, plan.fields, definition.get("default"), self.cache)
         self._view = None if plan.columns is None else View(plan.columns)
         self.most_keys = int(plan.profile.limits.get("keys") or DEFAULT_MOST_KEYS)
 
@@ -52,6 +58,8 @@ class KvApi:
 
     async def open(self) -> None:
         await self._reader.open()
+        if self.cache is not None:
+            await self.cache.open()
 
     async def close(self) -> None:
         if self.cache is not None:
@@ -61,7 +69,7 @@ class KvApi:
     @property
     def form(self) -> Form:
         """Of the version that answers now. Raises NotFound when there is none."""
-        return self._source.form
+        return self.rows.form
 
     def view(self, of_consumer: View | None) -> View | None:
         """What a call may see: of the API's own columns, those that its consumer may see too."""
@@ -74,7 +82,8 @@ class KvApi:
         match call.operation:
             case Operation.GET | Operation.EXISTS:
                 form = self._source.form
-                found, origin = await self.get(form, call.arguments, form.key(call.arguments), call.context.fresh)
+                get = self.get if call.operation is Operation.GET else self._get
+                found, origin = await get(form, call.arguments, form.key(call.arguments), call.context.fresh)
                 if view is not None:
                     found = narrowed_row(found, view)
                 body = found if call.operation is Operation.GET else found.stored is not None
@@ -88,8 +97,43 @@ class KvApi:
             case _:
                 raise Refused(f"the KV API {self.plan.api} has no operation '{call.operation}'")
 
-    async def get(self, form: Form, key: Any, stored_key: bytes, fresh: bool = False) -> tuple[StoredRow, Origin]:
+    def fetch(self, form: Form, key: Any, stored_key: bytes) -> Awaitable[tuple[Form, Any]]:
+        """The row under a key as the store has it now, whatever is kept; None without one."""
+        return self._source.fetch(form, key, stored_key)
+
+    def degraded(self, call: Call) -> Answer | None:
+        """What is given for a call that has no answer in time: what is kept, or the default; None for neither."""
+        form, view, single = self.form, self.view(call.view), call.operation is not Operation.MULTI_GET
+        if call.operation not in (Operation.GET, Operation.EXISTS, Operation.MULTI_GET):
+            return None
+        keys = form.keys([call.arguments] if single else call.arguments)
+        found = self._fallback.rows(form, keys, default=call.operation is not Operation.EXISTS)
+        if found is None:
+            return None
+        rows = found[0] if view is None else narrowed_rows(found[0], view)
+        body: Any = rows
+        if single:
+            row = StoredRow(rows.form, rows.stored[0])
+            body = row if call.operation is Operation.GET else row.stored is not None
+        return Answer(body, form.version, found[1])
+
+    def get(self, form: Form, key: Any, stored_key: bytes, fresh: bool = False) -> Awaitable[tuple[StoredRow, Origin]]:
         """The row under a key; `stored_key` is `form.key(key)`, which the caller has made already."""
+        found = self._get(form, key, stored_key, fresh)
+        return found if self._fallback.default is None else self._or_default(found, form, stored_key)
+
+    async def _or_default(
+        self, get: Awaitable[tuple[StoredRow, Origin]], form: Form, stored_key: bytes
+    ) -> tuple[StoredRow, Origin]:
+        try:
+            return await get
+        except (TransientError, TimeoutError):
+            found = self._fallback.rows(form, [stored_key])
+            if found is None:
+                raise
+            return StoredRow(found[0].form, found[0].stored[0]), found[1]
+
+    async def _get(self, form: Form, key: Any, stored_key: bytes, fresh: bool = False) -> tuple[StoredRow, Origin]:
         cache = self.cache
         if cache is None:
             return StoredRow(*await self._source.fetch(form, key, stored_key)), Origin.STORE
@@ -125,12 +169,45 @@ class KvApi:
                 hint="ask in several requests",
             )
         form = self._source.form
-        if self.cache is None or fresh:
-            return StoredRows(*await self._source.fetch_all(form, keys)), Origin.STORE
-        return await self._multi_get_cached(self.cache, form, keys)
-
-    async def _multi_get_cached(self, cache: Cache, form: Form, keys: Sequence[Any]) -> tuple[StoredRows, Origin]:
         stored_keys = form.keys(keys)
+        try:
+            if self.cache is None or fresh:
+                return StoredRows(*await self._source.fetch_all(form, keys, stored_keys)), Origin.STORE
+            if self.cache.has_shared:
+                return await self._multi_get_shared(self.cache, form, keys, stored_keys)
+            return await self._multi_get_cached(self.cache, form, keys, stored_keys)
+        except (TransientError, TimeoutError):
+            found = self._fallback.rows(form, stored_keys)
+            if found is None:
+                raise
+            return found
+
+    async def _multi_get_shared(
+        self, cache: Cache, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes]
+    ) -> tuple[StoredRows, Origin]:
+        """L1, then L2 for what isn't there, then the store for the rest."""
+        found: list[Any] = [cache.hit(key) for key in stored_keys]
+        missing, origin = [place for place, entry in enumerate(found) if entry is None], Origin.L1
+        found = [None if e is None else e.value for e in found]
+        if missing:
+            origin = Origin.L2
+            for place, kept in zip(missing, await cache.get_shared([stored_keys[p] for p in missing]), strict=True):
+                found[place] = _MISSING if kept is None else kept[0]
+            missing = [place for place in missing if found[place] is _MISSING]
+        if missing:
+            origin = Origin.STORE
+            wanted = [keys[place] for place in missing]
+            later, rows = await self._source.fetch_all(form, wanted, [stored_keys[place] for place in missing])
+            if later is not form:  # a flip: what was kept is of another version
+                return StoredRows(*await self._source.fetch_all(later, keys)), Origin.STORE
+            for place, stored in zip(missing, rows, strict=True):
+                found[place] = _kept(form, stored)
+                cache.keep_everywhere(stored_keys[place], found[place])
+        return StoredRows(form, [None if row is None else row.stored for row in found]), origin
+
+    async def _multi_get_cached(
+        self, cache: Cache, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes]
+    ) -> tuple[StoredRows, Origin]:
         if cache.local.entries.keys().isdisjoint(stored_keys):
             later, rows = await self._source.fetch_all(form, keys, stored_keys)
         else:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any
 
+from millrace.connectors.base import Form
+from millrace.serving.caches import Entry
 from millrace.serving.call import Api, Call, Operation
 from millrace.serving.kv.api import KvApi
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.plans import KvPlan
 
 Row = Mapping[str, Any]
+_PLAIN = (int, str)
 
 
 class AsyncKv(ABC):
@@ -44,27 +48,59 @@ class AsyncKv(ABC):
 
 
 class LocalKv(AsyncKv):
-    """Reads the store of a KV API in this process, through the API's cache."""
+    """Reads the store of a KV API in this process, through the API's cache.
+
+    Entries of the cache stand here too, by the keys that callers give, so that a hit makes no stored key: those of one
+    form, of which `_moves` says whether it is still the one (see `RedisReader.moves`). What the cache has thrown out or
+    replaced is past its `soft_until`. Keys that equal each other across types (1, 1.0, True) are told apart.
+    """
 
     def __init__(self, api: KvApi) -> None:
         self._api = api
-        self._hit = api.cache.hit if api.cache is not None else None
+        self._rows: Any = api.rows
+        self._entries: dict[tuple[Any, ...], Entry] = {}
+        self._moves = 0
+        self._most_entries = api.cache.local.size if api.cache is not None and hasattr(api.rows, "moves") else 0
 
     async def get(self, *key: Any) -> Row | None:
-        wanted = key[0] if len(key) == 1 else key
-        api = self._api
-        form = api.form
-        stored_key = form.key(wanted)
-        if self._hit is not None and (entry := self._hit(stored_key)) is not None:
-            kept = entry.value
-            if kept is None:
-                return None
-            if entry.row is None:
-                entry.row = dict(kept.form.decode(kept.stored))
+        try:
+            entry = self._entries.get(key)
+        except TypeError:  # a key with a list in it
+            entry = None
+        if (
+            entry is not None
+            and monotonic() < entry.soft_until
+            and self._moves == self._rows.moves
+            and key[0].__class__ is entry.key_type
+        ):
+            entry.used = True
             row: dict[str, Any] = entry.row.copy()
             return row
-        found, _ = await api.get(form, wanted, stored_key)
-        return None if found.stored is None else found.form.decode(found.stored)
+        return await self._get(key)
+
+    async def _get(self, key: tuple[Any, ...]) -> Row | None:
+        api = self._api
+        wanted = key[0] if len(key) == 1 else key
+        form = api.form
+        stored_key = form.key(wanted)
+        entry = None if api.cache is None else api.cache.hit(stored_key)
+        if entry is None:
+            found, _ = await api.get(form, wanted, stored_key)
+            return None if found.stored is None else found.form.decode(found.stored)
+        if entry.value is None:
+            return None
+        if entry.row is None:
+            entry.row = dict(form.decode(entry.value.stored))
+        if self._most_entries and len(key) == 1 and type(wanted) in _PLAIN:
+            self._keep(key, entry)
+        return dict(entry.row)
+
+    def _keep(self, key: tuple[Any, ...], entry: Entry) -> None:
+        if self._moves != self._rows.moves or len(self._entries) >= self._most_entries:
+            self._entries.clear()
+        self._moves = self._rows.moves
+        entry.key_type = type(key[0])
+        self._entries[key] = entry
 
     async def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
         found, _ = await self._api.multi_get(keys)
@@ -81,6 +117,16 @@ class LocalKv(AsyncKv):
     @property
     def plan(self) -> KvPlan:
         return self._api.plan
+
+
+class UncachedKv(LocalKv):
+    """The same for an API that keeps nothing."""
+
+    async def get(self, *key: Any) -> Row | None:
+        wanted = key[0] if len(key) == 1 else key
+        form: Form = self._rows.form
+        form, stored = await self._api.fetch(form, wanted, form.key(wanted))
+        return None if stored is None else form.decode(stored)
 
 
 class CalledKv(AsyncKv):

@@ -11,7 +11,7 @@ from millrace.connectors.base import Form
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredRow:
     """The answer to one key; `stored` is None when there is no such row."""
 
@@ -22,7 +22,7 @@ class StoredRow:
         return None if self.stored is None else self.form.decode(self.stored)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredRows:
     """The answer to many keys, in their order, all of one version; None where there is no such row."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from millrace.catalog import ApiRecord, Catalog, VersionRecord
 from millrace.connectors.base import SqlReader
 from millrace.errors import NotFound
-from millrace.serving.caches import Cache, Policy
+from millrace.serving.caches.shared import Place, cache_of
+from millrace.serving.caches.values import ANSWERS
 from millrace.serving.call import Answer, Call, Operation, Origin, Profile, Stream, Table
 from millrace.serving.plans import Host, Kind, profile_of, published
 from millrace.serving.refusals import Refused
@@ -45,6 +47,7 @@ class SqlApiPlan:
     rules: SqlRules
     queries: Mapping[str, NamedQuery] = field(default_factory=dict)
     cache: apis.Cache | None = None
+    definition: Mapping[str, Any] = field(default_factory=dict)
     profile: Profile = field(default_factory=Profile)
     kind: str = "sql"
 
@@ -72,6 +75,7 @@ def compile_sql(catalog: Catalog, api: ApiRecord) -> SqlApiPlan:
         rules=rules,
         queries=named_queries(definition, rules),
         cache=None if cache is None else apis.Cache.model_validate(cache),
+        definition=definition,
         profile=profile_of(catalog, api, (str(place.options["connection"]),)),
     )
 
@@ -123,10 +127,13 @@ class SqlApi:
         key = signing_key(host.settings)
         self.executor = SqlExecutor(self._reader, plan.asset, plan.options, plan.rules, plan.queries, key)
         self._narrow: dict[View, SqlExecutor] = {}
-        self.cache = Cache(Policy.of(plan.cache)) if plan.cache is not None else None
+        self._version = ""  # that queries saw last
+        self.cache = cache_of(plan.cache, Place(plan.api, plan.definition), ANSWERS, host)
 
     async def open(self) -> None:
         await self._reader.open()
+        if self.cache is not None:
+            await self.cache.open()
 
     async def close(self) -> None:
         if self.cache is not None:
@@ -137,10 +144,7 @@ class SqlApi:
         """`arguments` are a query's tree, or `{"query": name, "parameters": {…}}` for a named one."""
         match call.operation:
             case Operation.QUERY:
-                found, origin = await self._query(call)
-                columns = [column.name for column in found.columns]
-                types = [column.type for column in found.columns]
-                return Answer(Table(columns, found.rows, found.next, types), found.version, origin)
+                return _answer(*await self._query(call))
             case Operation.STREAM:
                 batches = await self._stream(self._within(call.view), call.arguments)
                 return Answer(Stream(batches.columns, batches.batches), batches.version)
@@ -151,10 +155,18 @@ class SqlApi:
         executor, arguments = self._within(call.view), call.arguments
         if self.cache is None or call.context.fresh:
             return await self._fetch(executor, arguments), Origin.STORE
-        version = await self.executor.version()
-        asked = repr((version, _sorted(arguments), None if call.view is None else call.view.text))
-        key = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()
-        return await self.cache.get(key, lambda: self._fetch(executor, arguments))
+        version = self._version = await self.executor.version()
+        asked = _asked(version, call)
+        return await self.cache.get(_digest(asked), lambda: self._fetch(executor, arguments))
+
+    def degraded(self, call: Call) -> Answer | None:
+        """What is given for a query that has no answer in time: a stale one, if one is kept and may be."""
+        if self.cache is None or call.operation is not Operation.QUERY:
+            return None
+        entry = self.cache.local.entries.get(_digest(_asked(self._version, call)))
+        if entry is None or monotonic() >= entry.fresh_until + self.cache.policy.on_error_s:
+            return None
+        return _answer(entry.value, Origin.STALE)
 
     def _within(self, view: View | None) -> SqlExecutor:
         """What asks the store for those who may see everything, or only what a view shows. Raises QueryError."""
@@ -176,6 +188,20 @@ class SqlApi:
         if _is_named(arguments):
             return await executor.stream_call(*_named(arguments))
         return await executor.stream(arguments)
+
+
+def _answer(found: execute.Answer, origin: Origin) -> Answer:
+    columns, types = [column.name for column in found.columns], [column.type for column in found.columns]
+    return Answer(Table(columns, found.rows, found.next, types), found.version, origin)
+
+
+def _asked(version: str, call: Call) -> str:
+    """The same for two queries that have the same answer."""
+    return repr((version, _sorted(call.arguments), None if call.view is None else call.view.text))
+
+
+def _digest(asked: str) -> bytes:
+    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()
 
 
 def _is_named(arguments: Any) -> bool:
