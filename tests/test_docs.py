@@ -248,6 +248,19 @@ def _is_broken(page: Page, link: str) -> bool:
     return bool(anchor) and anchor not in PAGES[str(target.relative_to(ROOT))].anchors
 
 
+def test_every_page_can_be_found_from_the_readme() -> None:
+    found, waiting = set(), ["README.md"]
+    while waiting:
+        page = PAGES[waiting.pop()]
+        if page.name in found:
+            continue
+        found.add(page.name)
+        targets = ((page.path.parent / link.partition("#")[0]).resolve() for link in page.links if "://" not in link)
+        names = {str(target.relative_to(ROOT)) for target in targets if target.is_relative_to(ROOT)}
+        waiting += [name for name in PAGES if name in names or str(Path(name).parent) in names - {"docs"}]
+    assert not set(PAGES) - found
+
+
 def test_what_differs_each_time_stands_for_any_of_its_kind() -> None:
     shown = "run 1qmmbnh688 took 4.8 s, again 1qmmbnh688\n…\nend of … at 2026-11-23T12:44:24Z"
     printed = (
