@@ -48,6 +48,11 @@ def never(reason: str) -> Gap:
     return Gap(Kind.NEVER, reason)
 
 
-def of_values(gap: Gap, *values: str) -> dict[str, Gap]:
+def of_values(gap: Gap, *values: str, test: str = "test_a_value_comes_back_as_it_was_sent") -> dict[str, Gap]:
     """A gap of some values, by their names in `values.VALUES`: `date: in the year 1`."""
-    return {f"test_a_value_comes_back_as_it_was_sent[{value}]": gap for value in values}
+    return {f"{test}[{value}]": gap for value in values}
+
+
+def unread(gap: Gap, *values: str) -> dict[str, Gap]:
+    """A gap of some values of a source."""
+    return of_values(gap, *values, test="test_a_value_is_read_as_it_stands_there")

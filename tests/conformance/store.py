@@ -8,7 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pytest
@@ -25,25 +25,13 @@ T = TypeVar("T")
 _assets = itertools.count(1)
 
 
-class Server(Protocol):
-    """A real server that a test may do anything to, as long as it runs when the test ends."""
-
-    def kill(self) -> None: ...
-
-    def restart(self) -> None: ...
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-
 class StoreCase(Case, ABC):
     """One store under test. Its assets have the key `id`, and each test has an asset of its own."""
 
     @classmethod
     @abstractmethod
-    def serve(cls) -> AbstractContextManager[Server]:
-        """A server for all tests of the case, which keeps what it has confirmed when it is killed."""
+    def serve(cls) -> AbstractContextManager[Any]:
+        """A server for all tests of the case, with `kill`, `restart`, `pause`, `resume`; it loses nothing confirmed."""
 
     @abstractmethod
     def url(self) -> str:
@@ -54,8 +42,8 @@ class StoreCase(Case, ABC):
         """The target's options for an asset with the key `id`; with `mode: append` the column `at` is its time."""
 
     @pytest.fixture(autouse=True)
-    def _place(self, server: Server) -> Iterator[None]:
-        self.server: Any = server
+    def _place(self, server: Any) -> Iterator[None]:
+        self.server = server
         self.asset = f"conformance_{next(_assets)}"
         self._numbers: dict[str, int] = {}
         with ExitStack() as self._opened:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.conformance.gap import Case, Gap, Kind
+from tests.conformance.source import SourceCase
 from tests.conformance.target import TargetCase
+from tests.conformance.values import VALUES
 
 
 def cases(suite: type) -> Sequence[type[Case]]:
@@ -43,7 +45,7 @@ def support_reference() -> str:
         "than yes, the test fails there, which is tested too, and the number leads to the reason: `never`, because of "
         "what the system is; `upstream`, because it would have to change first; `todo`, because it isn't done yet.",
     ]
-    for title, suite in (("Targets", TargetCase),):
+    for title, suite in (("Targets", TargetCase), ("Sources", SourceCase)):
         parts += [f"### {title}", *_suite(suite)]
     return "\n\n".join(parts) + "\n"
 
@@ -74,7 +76,19 @@ def _cell(gaps: Mapping[str, Gap], name: str, notes: dict[str, int]) -> str:
             parts.setdefault(gap, []).append(parameter.removesuffix("]"))
     notes_of: dict[str, list[str]] = {kind: [] for kind in ("yes, but for", *Kind)}
     for gap, parameters in parts.items():
-        some = [parameter for parameter in parameters if parameter]
+        some = _by_type([parameter for parameter in parameters if parameter])
         text = f"`{gap.kind}`: {gap.reason}" + (f" ({'; '.join(some)})" if some else "")
         notes_of["yes, but for" if some else gap.kind].append(f"[{notes.setdefault(text, len(notes) + 1)}]")
     return ", ".join(f"{word} {' '.join(numbers)}" for word, numbers in notes_of.items() if numbers) or "yes"
+
+
+def _by_type(parameters: Sequence[str]) -> list[str]:
+    """Parameters by name; of values, those of one type together, and a type of which all are meant by its name."""
+    found: dict[str, list[str]] = {}
+    for parameter in parameters:
+        type_, _, what = parameter.partition(": ")
+        found.setdefault(type_, []).append(what)
+    whole = {type_ for type_, whats in found.items() if set(whats) == {*VALUES.get(type_, ()), "null"}}
+    return [
+        type_ if type_ in whole or whats == [""] else f"{type_}: {', '.join(whats)}" for type_, whats in found.items()
+    ]

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from millrace.spec.connector import Mode
-from millrace.spec.types import parse_type
 from tests.conformance.failures import SECRET
 from tests.conformance.gap import Gap, never, of_values
 from tests.conformance.target import TargetCase
-from tests.conformance.values import VALUES
+from tests.conformance.values import NESTED, named
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.process import HOST
 
@@ -24,8 +23,8 @@ _NO_NULLS = never("ClickHouse has no null array, map or struct; the reason tells
 class TestClickHouse(TargetCase):
     connector = "clickhouse"
     gaps: ClassVar[Mapping[str, Gap]] = {
-        **of_values(_YEARS, *(f"{type_}: in the year {year}" for type_ in _TIMES for year in (1, 9999))),
-        **of_values(_NO_NULLS, *(f"{type_}: null" for type_ in VALUES if parse_type(type_).nested)),
+        **of_values(_YEARS, *named(*_TIMES, what=("in the year 1", "in the year 9999"))),
+        **of_values(_NO_NULLS, *named(*NESTED, what=("null",))),
         "test_rows_with_one_key_leave_one_whole_row": never(
             "a table has rows, and no key that only one of them may have; with `mode: merge` the last one stays"
         ),

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from millrace.connectors.wire.arrow_types import schema_of
-from millrace.spec.types import Column, column
+from millrace.spec.types import Column, column, parse_type
 
 _INDIA = timezone(timedelta(hours=5, minutes=30))
+UNUSUAL = ("NaN", "infinity", "minus infinity")
 _FLOATS = {"NaN": float("nan"), "infinity": float("inf"), "minus infinity": float("-inf"), "minus zero": -0.0}
 _TIMES = {
     "in the year 1": datetime(1, 1, 1),
@@ -99,6 +100,15 @@ COLUMNS: Sequence[Column] = (
 )
 
 
+def named(*types: str, but: Sequence[str] = (), what: Sequence[str] = ()) -> list[str]:
+    """The names of the values of some types: of all of them, or of those that are `what`, without those in `but`."""
+    found = [value for value in ALL if value.type in types and value.what not in but]
+    return [str(value) for value in found if not what or value.what in what]
+
+
+NESTED: Sequence[str] = tuple(type_ for type_ in VALUES if parse_type(type_).nested)
+
+
 def name_of(type_: str) -> str:
     return f"c{list(VALUES).index(type_)}"
 
@@ -107,10 +117,10 @@ def batch(columns: Sequence[Column] = COLUMNS) -> pa.RecordBatch:
     """A row for each value, in which the other columns hold the first value of their type."""
     plain = {name_of(type_): next(iter(values.values())) for type_, values in VALUES.items()}
     rows = [{**plain, "id": value.id, name_of(value.type): value.value} for value in ALL]
-    return pa.RecordBatch.from_pylist([_as_arrow(row) for row in rows], schema=schema_of(columns))
+    return pa.RecordBatch.from_pylist([as_arrow(row) for row in rows], schema=schema_of(columns))
 
 
-def _as_arrow(row: Mapping[str, Any]) -> Mapping[str, Any]:
+def as_arrow(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Arrow takes maps as pairs."""
     return {
         name: list(value.items()) if isinstance(value, dict) and name == name_of("map<string,int>") else value

@@ -45,6 +45,13 @@ _KNOWN: Sequence[_Known] = (
         TransientError,
         "see whether the server is up and reachable from the executors; the step is tried again by itself",
     ),
+    _Known(
+        r"kafka\.common\.errors\.(?:Timeout|Disconnect|Network|BrokerNotAvailable|LeaderNotAvailable|NotLeaderOrFollower)"
+        r"Exception|Timed out waiting for a node assignment|Cannot fetch record for offset|Timeout of \d+ ?ms expired",
+        TransientError,
+        "see whether the brokers are up and reachable from the executors, or raise the connection's `timeout`; the "
+        "step is tried again by itself",
+    ),
     _Known(r"Access denied for user", SourceError, "correct user and password of the connection"),
     _Known(
         r"Unknown column|doesn't exist|Unknown database|Unknown table",

@@ -16,11 +16,13 @@ def made(url: str) -> Endpoint:
 
 
 def test_every_broker_is_named_with_its_port() -> None:
-    found = made("kafka://a,b:19092,[::1]:1")
+    found = made("kafka://a,b:19092,[::1]:1?timeout=7s")
     assert found.client_settings()["bootstrap.servers"] == "a:9092,b:19092,[::1]:1"
     assert found.spark_options() == {
         "kafka.bootstrap.servers": "a:9092,b:19092,[::1]:1",
         "kafka.security.protocol": "PLAINTEXT",
+        "kafka.request.timeout.ms": "7000",
+        "kafka.default.api.timeout.ms": "7000",
     }
 
 

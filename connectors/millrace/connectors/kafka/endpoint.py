@@ -98,7 +98,13 @@ class Endpoint:
 
     def spark_options(self) -> dict[str, str]:
         """For Spark's Kafka source, whose clients are Kafka's own."""
-        options = {"bootstrap.servers": self.servers, "security.protocol": self.protocol}
+        timeout_ms = str(round(self.timeout_s * 1000))
+        options = {
+            "bootstrap.servers": self.servers,
+            "security.protocol": self.protocol,
+            "request.timeout.ms": timeout_ms,
+            "default.api.timeout.ms": timeout_ms,
+        }
         if self.user:
             login = f"username={_quoted(self.user)} password={_quoted(self.password.value)}"
             options |= {
