@@ -14,6 +14,7 @@ Small to install (`millrace[serving]`): no Spark, no Airflow, no Great Expectati
 from __future__ import annotations
 
 from millrace.serving.client import AsyncClient, AsyncKv, Row
+from millrace.serving.kv.client import Degraded
 from millrace.serving.sync import Client, Kv
 from millrace.spec.settings import Settings
 
@@ -21,6 +22,7 @@ __all__ = [
     "AsyncClient",
     "AsyncKv",
     "Client",
+    "Degraded",
     "Kv",
     "Row",
     "connect",

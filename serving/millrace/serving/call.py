@@ -80,6 +80,11 @@ class Origin(StrEnum):
     STALE = "stale"  # an expired answer, because the store failed or while a fresh one is fetched
     DEFAULT = "default"  # the spec's default, because the store failed
 
+    @property
+    def mark(self) -> str:
+        """What an answer says of itself when it is less than what was asked for; "" for all others."""
+        return str(self) if self in (Origin.STALE, Origin.DEFAULT) else ""
+
 
 @dataclass(slots=True)
 class Answer:

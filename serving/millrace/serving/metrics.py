@@ -13,6 +13,11 @@ from typing import Any, TypeAlias
 #: Upper bounds of the latency histogram, in seconds.
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+_HELP = {
+    "request": "Time of calls of APIs, by where the answer came from and how they ended.",
+    "store": "Time of what a store was asked, by its connection and whether it answered.",
+}
+
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -35,6 +40,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._requests: dict[tuple[str, str, str, str], Histogram] = {}
+        self._histograms: dict[tuple[str, Labels], Histogram] = {}
         self._counters: dict[tuple[str, Labels], float] = {}
         self._gauges: dict[tuple[str, Labels], Callable[[], float]] = {}
 
@@ -51,6 +57,10 @@ class Metrics:
         key = (name, tuple(sorted(labels.items())))
         self._counters[key] = self._counters.get(key, 0) + amount
 
+    def histogram(self, name: str, **labels: str) -> Histogram:
+        """The histogram `millrace_<name>_seconds`, for who keeps it at hand and observes often."""
+        return self._histograms.setdefault((name, tuple(sorted(labels.items()))), Histogram())
+
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         """A number that is asked for when the page is: `millrace_<name>`."""
         self._gauges[name, tuple(sorted(labels.items()))] = read
@@ -62,6 +72,7 @@ class Metrics:
         """All numbers as JSON, for `merged`."""
         return {
             "requests": [[*key, found.buckets, found.sum] for key, found in self._requests.items()],
+            "histograms": [[name, labels, h.buckets, h.sum] for (name, labels), h in self._histograms.items()],
             "counters": [[name, labels, value] for (name, labels), value in self._counters.items()],
             "gauges": [[name, labels, read()] for (name, labels), read in self._gauges.items()],
         }
@@ -70,36 +81,50 @@ class Metrics:
 def added(dumps: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Several processes' numbers as those of one: counters, histograms and gauges are added up."""
     requests: dict[tuple[str, ...], tuple[list[int], float]] = {}
+    histograms: dict[tuple[str, Labels], tuple[list[int], float]] = {}
     numbers: dict[str, dict[tuple[str, Labels], float]] = {"counters": {}, "gauges": {}}
     for dump in dumps:
         for *key, buckets, total in dump["requests"]:
-            have, so_far = requests.get(tuple(key), ([0] * len(buckets), 0.0))
-            requests[tuple(key)] = [a + b for a, b in zip(have, buckets, strict=True)], so_far + total
+            requests[tuple(key)] = _sum(requests.get(tuple(key)), buckets, total)
+        for name, labels, buckets, total in dump["histograms"]:
+            place = (name, tuple((k, v) for k, v in labels))
+            histograms[place] = _sum(histograms.get(place), buckets, total)
         for kind, found in numbers.items():
             for name, labels, value in dump[kind]:
                 place = (name, tuple((k, v) for k, v in labels))
                 found[place] = found.get(place, 0) + value
     plain = {kind: [[*key, value] for key, value in found.items()] for kind, found in numbers.items()}
-    return {"requests": [[*key, *found] for key, found in requests.items()], **plain}
+    timed = [[*key, *found] for key, found in histograms.items()]
+    return {"requests": [[*key, *found] for key, found in requests.items()], "histograms": timed, **plain}
+
+
+def _sum(have: tuple[list[int], float] | None, buckets: list[int], total: float) -> tuple[list[int], float]:
+    if have is None:
+        return buckets, total
+    return [a + b for a, b in zip(have[0], buckets, strict=True)], have[1] + total
 
 
 def exposition(dumps: Iterable[Mapping[str, Any]]) -> str:
     """The Prometheus text of several processes' numbers, added up."""
     total = added(dumps)
-    lines = _histogram_lines(total["requests"])
+    requests = [
+        ("request", tuple(zip(("api", "consumer", "origin", "code"), key, strict=True)), buckets, seconds)
+        for *key, buckets, seconds in total["requests"]
+    ]
+    lines = _histogram_lines([*requests, *map(tuple, total["histograms"])])
     lines += _number_lines(total["counters"], "counter", "_total")
     lines += _number_lines(total["gauges"], "gauge", "")
     return "\n".join(lines) + "\n"
 
 
-def _histogram_lines(requests: Iterable[Any]) -> list[str]:
-    name = "millrace_request_seconds"
-    lines = [
-        f"# HELP {name} Time of calls of APIs, by where the answer came from and how they ended.",
-        f"# TYPE {name} histogram",
-    ]
-    for *key, buckets, total in sorted(requests):
-        labels = tuple(zip(("api", "consumer", "origin", "code"), key, strict=True))
+def _histogram_lines(found: Iterable[Any]) -> list[str]:
+    lines: list[str] = []
+    last = ""
+    for short, labels, buckets, total in sorted(found):
+        name = f"millrace_{short}_seconds"
+        if name != last:
+            lines += [f"# HELP {name} {_HELP.get(short, short)}", f"# TYPE {name} histogram"]
+            last = name
         so_far = 0
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), buckets, strict=True):
             so_far += count

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from millrace.errors import ConfigError, MillraceError, NotAvailable, NotFound, TransientError
-from millrace.serving.call import Answer, Call, Operation, Stream, Table
-from millrace.serving.kv.client import AsyncKv, Row
+from millrace.serving.call import Answer, Call, Operation, Origin, Stream, Table
+from millrace.serving.kv.client import AsyncKv, Row, told
 from millrace.serving.plans import KvPlan
 from millrace.serving.refusals import DeadlineExceeded, Forbidden, Limited, Refused, TooLarge, Unauthenticated
 from millrace.serving.union.api import UnionAnswer
@@ -49,7 +49,7 @@ class RemoteApis:
         match call.operation:
             case Operation.QUERY:
                 answer = await self.request("POST", path, content=_json(call.arguments), headers=_ARROW)
-                return Answer(_table(answer), _version(answer))
+                return Answer(_table(answer), _version(answer), _origin(answer))
             case Operation.STREAM:
                 return await self._stream(f"{path}:stream", call.arguments)
             case _:
@@ -149,14 +149,14 @@ class RemoteKv(AsyncKv):
     async def get(self, *key: Any) -> Row | None:
         answer = await self._remote.request("GET", self._path(key), headers=_ARROW, missing=True)
         self._note(answer)
-        return None if answer.status_code == 404 else _rows(answer.content)[0][0]
+        return None if answer.status_code == 404 else told(_rows(answer.content)[0][0], _origin(answer))
 
     async def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
         body = {"keys": [[*map(_text, key)] if isinstance(key, list | tuple) else _text(key) for key in keys]}
         answer = await self._remote.request("POST", f"/v1/kv/{self._name}:mget", json=body, headers=_ARROW)
         self._note(answer)
         rows, missing = _rows(answer.content)
-        there = iter(rows)
+        there = iter([told(row, _origin(answer)) for row in rows])
         return [None if place in missing else next(there) for place in range(len(keys))]
 
     async def exists(self, *key: Any) -> bool:
@@ -197,6 +197,11 @@ def _table(answer: httpx.Response) -> Table:
 def _version(answer: httpx.Response) -> str:
     etag: str = answer.headers.get("etag", "")
     return etag[3:-1] if etag.startswith('W/"') else ""
+
+
+def _origin(answer: httpx.Response) -> Origin:
+    found = answer.headers.get("x-millrace-origin", "")
+    return Origin(found) if found in list(Origin) else Origin.STORE
 
 
 def _json(arguments: Any) -> bytes:

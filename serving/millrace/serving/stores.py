@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from millrace.connectors.base import Form, SqlReader, SqlResult, SqlTable, StoredReader
 from millrace.errors import TransientError
 from millrace.serving.guards.breakers import Breaker, BreakerState
-from millrace.serving.metrics import Metrics
+from millrace.serving.metrics import Histogram, Metrics
 from millrace.spec.types import DataType
 
 T = TypeVar("T")
@@ -32,7 +32,8 @@ class Breakers:
     def of(self, store: str) -> StoreBreaker:
         found = self._breakers.get(store)
         if found is None:
-            found = self._breakers[store] = StoreBreaker(Breaker(store))
+            timed = [self._metrics.histogram("store", store=store, outcome=how) for how in ("ok", "failed")]
+            found = self._breakers[store] = StoreBreaker(Breaker(store), *timed)
             breaker = found.breaker
             self._metrics.gauge("breaker_open", lambda: float(breaker.state is not BreakerState.CLOSED), store=store)
             self._metrics.gauge("breaker_openings", lambda: float(breaker.opened), store=store)
@@ -40,10 +41,11 @@ class Breakers:
 
 
 class StoreBreaker:
-    """Calls of one store, through its breaker."""
+    """Calls of one store, through its breaker; `answered` and `broken` are how long they took."""
 
-    def __init__(self, breaker: Breaker) -> None:
+    def __init__(self, breaker: Breaker, answered: Histogram, broken: Histogram) -> None:
         self.breaker = breaker
+        self.answered, self.broken = answered, broken
 
     def enter(self) -> float:
         """Begin a call; the time of its beginning. Raises TransientError while the store is left alone."""
@@ -63,6 +65,7 @@ class StoreBreaker:
         slow = isinstance(error, asyncio.CancelledError | GeneratorExit) and now - started >= SLOW_S
         if away or slow:
             self.breaker.tell(True, now)
+            self.broken.observe(now - started)
         else:
             self.breaker.forget()
 
@@ -73,8 +76,14 @@ class StoreBreaker:
         except BaseException as error:
             self.failed(error, started)
             raise
-        self.breaker.tell(False, monotonic())
+        self.ended(started)
         return found
+
+    def ended(self, started: float) -> None:
+        """The call has ended well."""
+        now = monotonic()
+        self.breaker.tell(False, now)
+        self.answered.observe(now - started)
 
 
 class GuardedRows:
@@ -96,7 +105,7 @@ class GuardedRows:
         except BaseException as error:
             store.failed(error, started)
             raise
-        store.breaker.tell(False, started)
+        store.ended(started)
         return found
 
     async def fetch_all(
@@ -155,7 +164,7 @@ class GuardedSql:
             self._store.failed(error, started)
             raise
         else:
-            self._store.breaker.tell(False, monotonic())
+            self._store.ended(started)
         finally:
             close = getattr(batches, "aclose", None)
             if close is not None:

@@ -6,6 +6,8 @@
 | Protobuf | the asset's message | `millrace.v1.Rows`: version, values, indexes of missing keys |
 | MessagePack | the row's map | as JSON |
 | Arrow | an IPC stream of one row | of the rows that there are; `missing` in the schema's metadata |
+
+Many rows that are stale, or defaults, say so in `origin`, which others don't have; for a single row a header does.
 """
 
 from __future__ import annotations
@@ -33,19 +35,20 @@ def encode_row(found: StoredRow, wanted: Format) -> bytes:
     return _writer(form, wanted)(stored)
 
 
-def encode_rows(found: StoredRows, wanted: Format) -> bytes:
-    """Rows in the order of their keys; how a missing one is told depends on the format."""
+def encode_rows(found: StoredRows, wanted: Format, mark: str = "") -> bytes:
+    """Rows in the order of their keys; how a missing one is told depends on the format. `mark`: see `Origin.mark`."""
     form = found.form
     if wanted is Format.ARROW:
-        return _arrow_stream(form, found.stored)
+        return _arrow_stream(form, found.stored, mark)
     write = row_writer(form, wanted)
     values = [s if s is None or write is None else write(s) for s in found.stored]
     if wanted is Format.PROTOBUF:
-        return protobuf_rows(form.version, values)
+        return protobuf_rows(form.version, values, mark)
     if wanted is Format.JSON:
         rows = b",".join([b"null" if value is None else value for value in values])
-        return b'{"version":%b,"rows":[%b]}' % (json.dumps(form.version).encode(), rows)
-    return _msgpack_map(form.version, values)
+        marked = b',"origin":"%b"' % mark.encode() if mark else b""
+        return b'{"version":%b,"rows":[%b]%b}' % (json.dumps(form.version).encode(), rows, marked)
+    return _msgpack_map(form.version, values, mark)
 
 
 def row_writer(form: Form, wanted: Format) -> Callable[[Any], bytes] | None:
@@ -53,8 +56,8 @@ def row_writer(form: Form, wanted: Format) -> Callable[[Any], bytes] | None:
     return None if form.encoding == wanted else _writer(form, wanted)
 
 
-def protobuf_rows(version: str, values: Sequence[bytes | None]) -> bytes:
-    """A `millrace.v1.Rows`: `string version = 1; repeated bytes values = 2; repeated uint32 missing = 3`."""
+def protobuf_rows(version: str, values: Sequence[bytes | None], mark: str = "") -> bytes:
+    """A `millrace.v1.Rows`: version 1, values 2, missing 3, origin 4."""
     short, limit = _SHORT_VALUES, _SHORT
     parts = [b"\x0a" + varint(len(version.encode())) + version.encode()]
     parts += [
@@ -68,6 +71,8 @@ def protobuf_rows(version: str, values: Sequence[bytes | None]) -> bytes:
     if None in values:
         missing = b"".join([varint(index) for index, value in enumerate(values) if value is None])
         parts.append(b"\x1a" + varint(len(missing)) + missing)
+    if mark:
+        parts.append(b"\x22" + varint(len(mark)) + mark.encode())
     return b"".join(parts)
 
 
@@ -119,13 +124,14 @@ def _protobuf_writer(form: Form) -> Callable[[Any], bytes]:
     return write
 
 
-def _msgpack_map(version: str, values: Sequence[bytes | None]) -> bytes:
+def _msgpack_map(version: str, values: Sequence[bytes | None], mark: str) -> bytes:
     """`{"version": …, "rows": […]}` around rows that are packed already; array 32 (0xdd) for any number of them."""
     import ormsgpack
 
     head = b"\x82" + ormsgpack.packb("version") + ormsgpack.packb(version) + ormsgpack.packb("rows")
     size = b"\xdd" + len(values).to_bytes(4, "big")
-    return head + size + b"".join([b"\xc0" if value is None else value for value in values])
+    whole = head + size + b"".join([b"\xc0" if value is None else value for value in values])
+    return b"\x83" + whole[1:] + ormsgpack.packb("origin") + ormsgpack.packb(mark) if mark else whole
 
 
 def arrow_schema(fields: Sequence[Field]) -> Any:
@@ -135,11 +141,11 @@ def arrow_schema(fields: Sequence[Field]) -> Any:
     return schema_of(field.column for field in fields)
 
 
-def _arrow_stream(form: Form, stored: Sequence[Any]) -> bytes:
+def _arrow_stream(form: Form, stored: Sequence[Any], mark: str = "") -> bytes:
     import pyarrow as pa
 
     missing = [index for index, one in enumerate(stored) if one is None]
-    about = {"version": form.version, "missing": json.dumps(missing)}
+    about = {"version": form.version, "missing": json.dumps(missing)} | ({"origin": mark} if mark else {})
     schema = arrow_schema(form.fields).with_metadata(about)
     rows = [dict(form.decode(one)) for one in stored if one is not None]
     sink = pa.BufferOutputStream()

@@ -27,8 +27,8 @@ ENCODERS: Mapping[Format, type[Encoder]] = {
 }
 
 
-def encode_table(table: Table, version: str, wanted: Format) -> bytes:
-    """A whole answer."""
+def encode_table(table: Table, version: str, wanted: Format, mark: str = "") -> bytes:
+    """A whole answer; `mark` (see `Origin.mark`) stands as `origin` in JSON."""
     import orjson
 
     columns = [Column(name, type_) for name, type_ in zip(table.columns, table.types, strict=True)]
@@ -40,6 +40,7 @@ def encode_table(table: Table, version: str, wanted: Format) -> bytes:
         "columns": [{"name": column.name, "type": str(column.type)} for column in columns],
         "rows": [plain(row) for row in _records(table)],
         "next": table.cursor,
+        **({"origin": mark} if mark else {}),
     }
     return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
 

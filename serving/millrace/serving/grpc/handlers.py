@@ -100,7 +100,7 @@ async def _kv_get(service: Service, data: bytes, context: Context) -> bytes:
     if found.stored is None:
         raise NoSuchRow("the current version has no row under this key")
     value = encode_row(found, Format.PROTOBUF)
-    return _version(answer) + b"\x12" + varint(len(value)) + value
+    return _version(answer) + b"\x12" + varint(len(value)) + value + _origin(answer)
 
 
 async def _kv_multi_get(service: Service, data: bytes, context: Context) -> bytes:
@@ -111,13 +111,13 @@ async def _kv_multi_get(service: Service, data: bytes, context: Context) -> byte
     rows: StoredRows = answer.body
     write = row_writer(rows.form, Format.PROTOBUF)
     values = rows.stored if write is None else [None if one is None else write(one) for one in rows.stored]
-    return protobuf_rows(rows.form.version, values)
+    return protobuf_rows(rows.form.version, values, answer.origin.mark)
 
 
 async def _kv_exists(service: Service, data: bytes, context: Context) -> bytes:
     request = _parsed("GetRequest", data)
     answer = await service.registry.call(request.api, "kv", Call(Operation.EXISTS, _key(request.key), context))
-    return _version(answer) + (b"\x10\x01" if answer.body else b"")
+    return _version(answer) + (b"\x10\x01" if answer.body else b"") + _origin(answer)
 
 
 async def _sql_query(service: Service, data: bytes, context: Context) -> bytes:
@@ -128,7 +128,8 @@ async def _sql_query(service: Service, data: bytes, context: Context) -> bytes:
     answer = await service.registry.call(request.api, "sql", call)
     table = answer.body
     arrow = encode_table(table, answer.version, Format.ARROW)
-    reply = message("Table")(version=answer.version, arrow=arrow, cursor=table.cursor or "")
+    origin = answer.origin.mark
+    reply = message("Table")(version=answer.version, arrow=arrow, cursor=table.cursor or "", origin=origin)
     found: bytes = reply.SerializeToString()
     return found
 
@@ -179,6 +180,12 @@ def _key(parts: Any) -> Any:
     if not parts:
         raise Refused("the request has no key")
     return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _origin(answer: Answer) -> bytes:
+    """Field 3 of a `Row` and an `Existence`."""
+    mark = answer.origin.mark.encode()
+    return b"\x1a" + varint(len(mark)) + mark if mark else b""
 
 
 def _version(answer: Answer) -> bytes:

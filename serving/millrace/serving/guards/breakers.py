@@ -71,7 +71,7 @@ class Breaker:
         return 0.0
 
     def tell(self, failed: bool, now: float) -> None:
-        """How an admitted call has ended; a success may say when it began."""
+        """How an admitted call has ended."""
         seconds = self._seconds
         if not failed and seconds and now < seconds[-1].at + 1 and self.state is BreakerState.CLOSED:
             seconds[-1].calls += 1  # as `_count` does, for most calls

@@ -22,11 +22,12 @@ from millrace.serving.service import Service
 PREFIX = "/v1/kv/"
 _MGET = ":mget"
 _SCAN = ":scan"
+_PROTO = ".proto"
 _MEMBERS = frozenset({"keys"})
 
 
 def routes(service: Service) -> list[Route]:
-    """`GET /v1/kv/{api}/{key}`, `GET /v1/kv/{api}:scan` and `POST /v1/kv/{api}:mget`."""
+    """`GET /v1/kv/{api}/{key}`, `{api}:scan`, `{api}` and `{api}.proto`; `POST /v1/kv/{api}:mget`."""
     return [
         Route(("GET",), PREFIX, lambda request: _get(service, request)),
         Route(("POST",), PREFIX, lambda request: _post(service, request)),
@@ -37,6 +38,8 @@ async def _get(service: Service, request: Request) -> Response:
     name, *key = request.segments()[2:]
     if name.endswith(_SCAN) and not key:
         return await _scan(service, request, name.removesuffix(_SCAN))
+    if name.endswith(_PROTO) and not key:
+        return _proto(service, name.removesuffix(_PROTO))
     if name and not key:
         return _about(service, name)
     if not key or key == [""]:
@@ -87,6 +90,14 @@ def _about(service: Service, name: str) -> Response:
     return Response(200, orjson.dumps(body))
 
 
+def _proto(service: Service, name: str) -> Response:
+    """The declaration of an API's rows in Protobuf."""
+    from millrace.serving.clients.proto import proto_files
+
+    (text,) = proto_files(service.registry.find(name, "kv").plan).values()
+    return Response(200, text.encode(), b"text/plain; charset=utf-8", ((b"cache-control", b"no-cache"),))
+
+
 async def _post(service: Service, request: Request) -> Response:
     name, *more = request.segments()[2:]
     if more or not name.endswith(_MGET):
@@ -96,7 +107,8 @@ async def _post(service: Service, request: Request) -> Response:
     keys = keys_of(request.body)
     answer = await served.call(Call(Operation.MULTI_GET, keys, context_of(service, request)))
     rows: StoredRows = answer.body
-    return Response(200, encode_rows(rows, wanted), wanted.content_type.encode(), headers_of(served, answer))
+    body = encode_rows(rows, wanted, answer.origin.mark)
+    return Response(200, body, wanted.content_type.encode(), headers_of(served, answer))
 
 
 def context_of(service: Service, request: Request) -> Any:

@@ -169,23 +169,26 @@ class _ApiLane:
             ended = enter(self.guards, call)
             if key is None:
                 code = "ok"
-                rows, origin = await self.api.multi_get(call.arguments)
+                rows, source = await self.api.multi_get(call.arguments)
+                origin = source
                 view = self.api.view(call.view)
                 if view is not None:
                     rows = narrowed_rows(rows, view)
-                output = self._framed(encode_rows(rows, wanted), rows.form, wanted, origin, exchange, wishes, started)
+                whole = encode_rows(rows, wanted, source.mark)
+                output = self._framed(whole, rows.form, wanted, source, exchange, wishes, started)
             elif wishes.if_none_match == self._etag:
                 code = "not-modified"
                 output = head(Response(304, headers=self._headers()), 0, keep_alive=exchange.keep_alive)
             else:
                 hit = self.api.hit(stored_key)
                 if hit is not None:
-                    found, origin = hit, Origin.L1
+                    found, source = hit, Origin.L1
                 else:
-                    found, origin = await self.api.get(form, key.decode(), stored_key)
-                row = self._row(found, origin, call.view, wanted, exchange, wishes, started)
+                    found, source = await self.api.get(form, key.decode(), stored_key)
+                origin = source
+                row = self._row(found, source, call.view, wanted, exchange, wishes, started)
                 code = "not-found" if row is None else "ok"
-                output = self._missing(exchange, origin) if row is None else row
+                output = self._missing(exchange, source) if row is None else row
             leave_all(ended, None)
             return output
         except Exception as error:  # one place answers whatever a request can meet

@@ -39,7 +39,8 @@ async def _post(service: Service, request: Request) -> Response:
     headers: tuple[Header, ...] = headers_of(served, answer)
     if answer.body.cursor is not None:
         headers += ((b"millrace-next", answer.body.cursor.encode()),)
-    return Response(200, encode_table(answer.body, answer.version, wanted), wanted.content_type.encode(), headers)
+    body = encode_table(answer.body, answer.version, wanted, answer.origin.mark)
+    return Response(200, body, wanted.content_type.encode(), headers)
 
 
 async def _stream(service: Service, request: Request, name: str, arguments: Any) -> Response:

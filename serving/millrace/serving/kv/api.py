@@ -41,6 +41,7 @@ class KvApi:
         definition = {} if plan.definition is None else plan.definition.model_dump(mode="json")
         self.cache = cache_of(plan.cache, Place(plan.api, definition), row_codec(lambda: self.form), host)
         self._fallback = Fallback(plan.api, plan.asset, plan.fields, definition.get("default"), self.cache)
+        self.falls_back = self._fallback.default is not None
         self._view = None if plan.columns is None else View(plan.columns)
         self.most_keys = int(plan.profile.limits.get("keys") or DEFAULT_MOST_KEYS)
 
@@ -120,7 +121,7 @@ class KvApi:
     def get(self, form: Form, key: Any, stored_key: bytes, fresh: bool = False) -> Awaitable[tuple[StoredRow, Origin]]:
         """The row under a key; `stored_key` is `form.key(key)`, which the caller has made already."""
         found = self._get(form, key, stored_key, fresh)
-        return found if self._fallback.default is None else self._or_default(found, form, stored_key)
+        return found if not self.falls_back else self._or_default(found, form, stored_key)
 
     async def _or_default(
         self, get: Awaitable[tuple[StoredRow, Origin]], form: Form, stored_key: bytes

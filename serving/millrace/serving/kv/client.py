@@ -9,13 +9,26 @@ from typing import Any
 
 from millrace.connectors.base import Form
 from millrace.serving.caches import Entry
-from millrace.serving.call import Api, Call, Operation
+from millrace.serving.call import Api, Call, Operation, Origin
 from millrace.serving.kv.api import KvApi
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.plans import KvPlan
 
 Row = Mapping[str, Any]
 _PLAIN = (int, str)
+
+
+class Degraded(dict[str, Any]):
+    """A row that is less than what was asked for: `origin` says `stale`, or `default`. Equal to a plain dict."""
+
+    def __init__(self, row: Row, origin: Origin) -> None:
+        super().__init__(row)
+        self.origin = origin
+
+
+def told(row: Row | None, origin: Origin) -> Row | None:
+    """The row as callers get it."""
+    return Degraded(row, origin) if row is not None and origin.mark else row
 
 
 class AsyncKv(ABC):
@@ -85,8 +98,8 @@ class LocalKv(AsyncKv):
         stored_key = form.key(wanted)
         entry = None if api.cache is None else api.cache.hit(stored_key)
         if entry is None:
-            found, _ = await api.get(form, wanted, stored_key)
-            return None if found.stored is None else found.form.decode(found.stored)
+            found, origin = await api.get(form, wanted, stored_key)
+            return None if found.stored is None else told(found.form.decode(found.stored), origin)
         if entry.value is None:
             return None
         if entry.row is None:
@@ -103,8 +116,8 @@ class LocalKv(AsyncKv):
         self._entries[key] = entry
 
     async def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
-        found, _ = await self._api.multi_get(keys)
-        return found.rows()
+        found, origin = await self._api.multi_get(keys)
+        return [told(row, origin) for row in found.rows()] if origin.mark else found.rows()
 
     async def exists(self, *key: Any) -> bool:
         call = Call(Operation.EXISTS, key[0] if len(key) == 1 else key)
@@ -125,6 +138,8 @@ class UncachedKv(LocalKv):
     async def get(self, *key: Any) -> Row | None:
         wanted = key[0] if len(key) == 1 else key
         form: Form = self._rows.form
+        if self._api.falls_back:
+            return await self._get(key)
         form, stored = await self._api.fetch(form, wanted, form.key(wanted))
         return None if stored is None else form.decode(stored)
 

@@ -23,19 +23,23 @@ class Caller(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """An answer: rows as column → Python value. `next` is the cursor of the page behind it, if there is one."""
+    """An answer: rows as column → Python value. `next` is the cursor of the page behind it, if there is one.
+
+    `origin` is where it is from: `store`, a cache's `l1` or `l2`, or `stale` while the store is away.
+    """
 
     columns: tuple[Column, ...]
     rows: list[dict[str, Any]]
     version: str
     next: str | None = None
+    origin: str = "store"
 
     @classmethod
     def of(cls, answer: Answer) -> Rows:
         table: Table = answer.body
         columns = tuple(Column(name, type_) for name, type_ in zip(table.columns, table.types, strict=True))
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-        return cls(columns, rows, answer.version, table.cursor)
+        return cls(columns, rows, answer.version, table.cursor, str(answer.origin))
 
 
 @dataclass(frozen=True)
