@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from millrace.jobs import quarantine
 from millrace.jobs.context import RunContext
 from millrace.jobs.quarantine import Aside
-from millrace.jobs.reconcile import reconcile
 from millrace.spec import Spec
 from millrace.spec.model import Check, Mask, Severity, Subject
 
@@ -34,6 +33,8 @@ def judge_run(context: RunContext) -> tuple[tuple[CheckResult, ...], Aside]:
 
     When a check sets rows aside, the others are asked once more of the rows that are left.
     """
+    from millrace.jobs.reconcile import reconcile  # it brings Spark, which the step `plan` must not
+
     past = _past(context)
     before = _of_source(context, source_checks(context.spec), past)
     results, aside = _of_stage(context, [c for c in context.spec.checks if c.on is Subject.STAGE], past)
