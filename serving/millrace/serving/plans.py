@@ -121,12 +121,13 @@ def sql_plan(catalog: Catalog, asset: str) -> SqlPlan:
 def kv_plan(catalog: Catalog, name: str) -> KvPlan:
     """Compile the KV API `name`, or the lookups of an asset of that name.
 
-    Raises NotFound that lists the KV APIs there are, or says that nothing is published yet.
+    Raises NotFound that lists the KV APIs and assets there are, or says that nothing is published yet.
     """
     api = next((a for a in catalog.assets.apis() if a.name == name and a.kind == "kv"), None)
     if api is None and catalog.assets.find(name) is None:
-        known = ", ".join(sorted(a.name for a in catalog.assets.apis() if a.kind == "kv")) or "none yet"
-        raise NotFound(f"there is no KV API and no asset '{name}'", hint=f"KV APIs: {known}")
+        apis = ", ".join(sorted(a.name for a in catalog.assets.apis() if a.kind == "kv")) or "none yet"
+        assets = ", ".join(sorted(a.name for a in catalog.assets.list())) or "none yet"
+        raise NotFound(f"there is no KV API and no asset '{name}'", hint=f"KV APIs: {apis}; assets: {assets}")
     return compile_kv(catalog, api or ApiRecord(name, name, "kv", None, None))
 
 
