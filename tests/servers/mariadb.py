@@ -34,7 +34,7 @@ class MariaDb(ServerProcess):
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self._settings: dict[str, str] = {
+        self.settings: dict[str, str] = {
             "datadir": str(self.folder / "data"),
             "socket": str(self.folder / "socket"),
             "tmpdir": str(self.folder),  # in a shared one, a server that starts removes the others' temporary tables
@@ -86,13 +86,13 @@ class MariaDb(ServerProcess):
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
-            f"--datadir={self._settings['datadir']}",
+            f"--datadir={self.settings['datadir']}",
             f"--innodb-log-file-size={_SMALL['innodb-log-file-size']}",
         )
 
     def command(self) -> Sequence[str]:
         server = program("mariadbd", "/usr/sbin", "/usr/libexec", package=_PACKAGE)
-        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        options = [f"--{name}={value}" for name, value in self.settings.items()]
         return [
             str(server), "--no-defaults", f"--port={self.port}", "--skip-name-resolve", "--skip-log-bin", *options
         ]  # fmt: skip

@@ -52,6 +52,12 @@ _KNOWN: Sequence[_Known] = (
         "see whether the brokers are up and reachable from the executors, or raise the connection's `timeout`; the "
         "step is tried again by itself",
     ),
+    _Known(
+        r"Python worker exited unexpectedly|Unexpected end of input trying to read batch",
+        TransientError,
+        "a Python worker ended: it was killed (memory?), or a MySQL server said nothing for the connection's "
+        "read-timeout; the executor's log tells",
+    ),
     _Known(r"Access denied for user", SourceError, "correct user and password of the connection"),
     _Known(
         r"Unknown column|doesn't exist|Unknown database|Unknown table",

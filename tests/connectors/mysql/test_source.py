@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
-from millrace.connectors.base import PlanRequest, SourcePlan, SourceRead, Window
+from millrace.connectors.base import PlanRequest, SourcePlan, Window
 from millrace.connectors.mysql import connector, splits
 from millrace.connectors.mysql import source as mysql_source
 from millrace.connectors.mysql.client import TooSlow, connect
@@ -28,7 +27,7 @@ from millrace.spec.connection import Connection, parse_url
 from tests.servers.mariadb import Database, MariaDb
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +48,20 @@ def plan(of: MysqlSource) -> SourcePlan:
     return of.plan(PlanRequest(2, Window(), None, lambda: pytest.fail("a plan needs no Spark")))
 
 
-def read(of: MysqlSource, spark: SparkSession, planned: SourcePlan | None = None) -> SourceRead:
+@contextmanager
+def reading(of: MysqlSource, spark: SparkSession, planned: SourcePlan | None = None) -> Iterator[DataFrame]:
     with GateServer() as gate:
-        return of.read(spark, planned or plan(of), gate.open_step("read", StepLimits()))
+        yield of.read(spark, planned or plan(of), gate.open_step("read", StepLimits())).frame
+
+
+def read(of: MysqlSource, spark: SparkSession, planned: SourcePlan) -> None:
+    with reading(of, spark, planned) as frame:
+        frame.collect()
 
 
 def rows(of: MysqlSource, spark: SparkSession) -> list[tuple[Any, ...]]:
-    return sorted(tuple(row) for row in read(of, spark).frame.collect())
+    with reading(of, spark) as frame:
+        return sorted(tuple(row) for row in frame.collect())
 
 
 def test_columns_and_where_choose_what_is_read(database: Database, spark: SparkSession) -> None:
@@ -77,9 +83,9 @@ def test_splits_are_read_from_the_index_and_no_row_twice(
         of = source(database.url, table="many", split_by=split_by, where="day > '2000-01-01'")
         planned = plan(of)
         assert len(planned.splits) >= 8
-        frame = read(of, spark, planned).frame
         before = rows_handled(database)
-        assert len(frame.collect()) == 4_000
+        with reading(of, spark, planned) as frame:
+            assert len(frame.collect()) == 4_000
         assert rows_handled(database) - before < 4_100
 
 
@@ -132,10 +138,10 @@ def test_a_server_that_dies_while_it_is_read_is_a_reason_to_try_again(spark: Spa
         dying.execute("CREATE TABLE users (id INT PRIMARY KEY, name TEXT)")
         dying.execute("INSERT INTO users SELECT seq, REPEAT('x', 100) FROM seq_1_to_1000")
         of = source(dying.url, where="SLEEP(0.05) = 0", plan_timeout="1s")
-        found = read(of, spark)
-        server.kill()
-        with pytest.raises(Exception, match=r".") as caught:
-            found.frame.collect()
+        with reading(of, spark) as frame:
+            server.kill()
+            with pytest.raises(Exception, match=r".") as caught:
+                frame.collect()
     assert isinstance(translate(caught.value, "staging users"), TransientError)
 
 
@@ -161,18 +167,18 @@ def test_no_secret_shows_in_plans_explanations_logs_or_errors(
     of = source(database.url)
     with caplog.at_level(logging.DEBUG):
         planned = plan(of)
-        frame = read(of, spark, planned).frame
-        frame.explain(extended=True)
-        frame.collect()
+        with reading(of, spark, planned) as frame:
+            frame.explain(extended=True)
+            frame.collect()
         with pytest.raises(MillraceError) as caught:
             plan(source(database.url, table="none"))
-        broken = read(source(database.url, where="1 = 1"), spark, planned).frame
-        database.execute("RENAME TABLE users TO users_away")
-        try:
-            with pytest.raises(Exception, match=r".") as failed:
-                broken.collect()
-        finally:
-            database.execute("RENAME TABLE users_away TO users")
+        with reading(source(database.url, where="1 = 1"), spark, planned) as broken:
+            database.execute("RENAME TABLE users TO users_away")
+            try:
+                with pytest.raises(Exception, match=r".") as failed:
+                    broken.collect()
+            finally:
+                database.execute("RENAME TABLE users_away TO users")
     end = endpoint(parse_url("db", database.url, "the test"))
     out = capfd.readouterr()
     said = (
@@ -196,6 +202,7 @@ def test_session_variables_reach_the_server(database: Database, spark: SparkSess
     assert rows(of, spark) == []
     of = source(database.url, where=of.options.where, session={"net_write_timeout": 3600, "optimizer_search_depth": 10})
     assert len(rows(of, spark)) == 1
+    assert len(rows(source(database.url, where="id = 1 AND @@net_write_timeout = 600"), spark)) == 1
 
 
 @pytest.mark.parametrize(
@@ -235,40 +242,7 @@ def test_the_planner_stops_what_is_slow(database: Database) -> None:
         client.rows("SELECT SLEEP(60)")
 
 
-def test_a_driver_that_is_missing_is_told(
-    database: Database, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mysql_source, "_DRIVER", "com.example.NoDriver")
-    with pytest.raises(ConfigError, match=r"Spark has no MySQL driver \(com\.example\.NoDriver\)"):
-        read(source(database.url), spark)
-
-
-@pytest.fixture(scope="module")
-def tls() -> Iterator[tuple[MariaDb, Path]]:
-    """A server that speaks only TLS, and the folder with its CA and a client's certificate."""
-    folder = Path(tempfile.mkdtemp(prefix="millrace-tls-test-"))
-    folder.chmod(0o755)  # the server runs as another user
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    server, client = authority.issue_cert("127.0.0.1", "localhost"), authority.issue_cert("client@example.com")
-    for name, issued in (("server", server), ("client", client)):
-        issued.cert_chain_pems[0].write_to_path(str(folder / f"{name}.pem"))
-        issued.private_key_pem.write_to_path(str(folder / f"{name}.key"))
-        (folder / f"{name}.key").chmod(0o644)
-    settings = {"ssl-ca": "ca.pem", "ssl-cert": "server.pem", "ssl-key": "server.key"}
-    with MariaDb({name: str(folder / file) for name, file in settings.items()}) as running:
-        database = running.new_database()
-        database.execute("CREATE TABLE users (id INT PRIMARY KEY)")
-        database.execute("INSERT INTO users VALUES (1)")
-        running.execute("CREATE USER 'x509'@'%' IDENTIFIED BY 'secret' REQUIRE X509")
-        running.execute("GRANT SELECT ON *.* TO 'x509'@'%'")
-        yield running, folder
-    shutil.rmtree(folder)
-
-
-def test_tls_is_spoken_by_both_drivers_and_certificates_are_verified(
-    tls: tuple[MariaDb, Path], spark: SparkSession
-) -> None:
+def test_tls_is_spoken_and_certificates_are_verified(tls: tuple[MariaDb, Path], spark: SparkSession) -> None:
     server, folder = tls
     encrypted = {
         "where": "(SELECT VARIABLE_VALUE <> '' FROM information_schema.SESSION_STATUS"
@@ -294,6 +268,14 @@ def test_tls_is_spoken_by_both_drivers_and_certificates_are_verified(
     assert "ssl-mode, ssl-ca" in caught.value.hint
     with pytest.raises((SourceError, ConfigError), match=r"none\.pem|No such file"):
         plan(source(f"{url}?ssl-ca={folder}/none.pem"))
+
+
+def test_a_driver_that_is_missing_is_told(
+    tls: tuple[MariaDb, Path], spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql_source, "_DRIVER", "com.example.NoDriver")
+    with pytest.raises(ConfigError, match=r"Spark has no MySQL driver \(com\.example\.NoDriver\)"):
+        rows(source(tls[0].url("test_1")), spark)
 
 
 def test_a_server_without_tls_is_refused_when_it_is_required(database: Database) -> None:

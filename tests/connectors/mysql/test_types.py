@@ -27,9 +27,13 @@ _DOCS = Path(__file__).resolve().parents[3] / "docs" / "mysql.md"
 UTC = dt.UTC
 
 
-@pytest.fixture(scope="module")
-def database(mariadb: MariaDb) -> Iterator[Database]:
-    found = mariadb.new_database()
+@pytest.fixture(scope="module", params=["arrow", "jdbc"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """One on a server that speaks TLS, which only JDBC reads, and one on a server that doesn't."""
+    server: MariaDb = (
+        request.getfixturevalue("mariadb") if request.param == "arrow" else request.getfixturevalue("tls")[0]
+    )
+    found = server.new_database()
     yield found
     found.drop()
 
@@ -51,7 +55,7 @@ def read(database: Database, spark: SparkSession, **options: Any) -> tuple[Sourc
     planned = source.plan(PlanRequest(2, Window(), None, lambda: spark))
     with GateServer() as gate:
         found = source.read(spark, planned, gate.open_step("read", StepLimits()))
-        assert not found.gated
+        assert found.gated == ("ssl-ca" not in database.server.settings)
         assert [(f.name, f.dataType.simpleString()) for f in found.frame.schema.fields] == [
             (c.name, str(c.type)) for c in planned.columns
         ]

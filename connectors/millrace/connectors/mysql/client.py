@@ -40,6 +40,11 @@ class Client:
         """The server, for messages."""
         return str(self._end.connection)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether this connection speaks TLS."""
+        return any(cipher for _, cipher in self.rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'"))
+
     def value(self, sql: str) -> Any:
         """The first value of the first row; None when there is no row."""
         rows = self.rows(sql)

@@ -15,7 +15,7 @@ PORT = 3306
 _PARAMS = ("ssl-mode", "ssl-ca", "ssl-cert", "ssl-key", "connect-timeout", "read-timeout")
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 600
-_WRITE_TIMEOUT_S = 600  # how long the server waits for a slow target before it gives a stream of rows up
+WRITE_TIMEOUT_S = 600  # how long the server waits for a slow target before it gives a stream of rows up
 
 
 class SslMode(StrEnum):
@@ -95,7 +95,7 @@ def jdbc_url(end: Endpoint, session: Mapping[str, str | int], stores: Mapping[st
         "characterSetResults": "UTF-8",
         "connectTimeout": str(end.connect_timeout_s * 1000),
         "socketTimeout": str(end.read_timeout_s * 1000),
-        "netTimeoutForStreamingResults": str(session.get("net_write_timeout", _WRITE_TIMEOUT_S)),
+        "netTimeoutForStreamingResults": str(session.get("net_write_timeout", WRITE_TIMEOUT_S)),
         "sslMode": end.ssl_mode.name,
         "allowPublicKeyRetrieval": "false" if end.ssl_mode.verifies or end.ssl_mode is SslMode.REQUIRED else "true",
         "sessionVariables": session_variables(session),

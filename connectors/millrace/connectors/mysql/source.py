@@ -1,4 +1,4 @@
-"""MySQL and MariaDB as a source: planned over PyMySQL without a JVM, read by Spark over Connector/J."""
+"""MySQL and MariaDB as a source: planned over PyMySQL without a JVM, read by Spark's tasks by column, or over JDBC."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from millrace.connectors.base import Gate, PlanRequest, Source, SourcePlan, SourceRead, Totals
+from millrace.connectors.mysql.arrow import ArrowTask, batch_rows, statements
 from millrace.connectors.mysql.client import Client, connect
 from millrace.connectors.mysql.endpoint import Endpoint, endpoint, jdbc_url
 from millrace.connectors.mysql.key import SplitKey, quoted, split_key
@@ -19,6 +20,7 @@ from millrace.connectors.mysql.replica import wait_for_replica
 from millrace.connectors.mysql.statistics import Table, describe, where_clause
 from millrace.connectors.mysql.truststore import store_properties
 from millrace.connectors.mysql.types import SHARD_NAME, ColumnRead, TableColumn, read_column
+from millrace.connectors.spark_schema import spark_ddl
 from millrace.connectors.spark_secrets import without_py4j_traces
 from millrace.errors import ConfigError, SourceError
 
@@ -50,20 +52,38 @@ class MysqlSource(Source):
         end, _ = self._endpoint()
         with self._client(end) as client:
             shards = [_shard_as_planned(client, plan, i) for i in range(len(plan.details["tables"]))]
-        shard_column = self.options.shard_column
+            encrypted = client.encrypted
+        if encrypted:
+            return self._by_jdbc(spark, end, plan, shards)
+        task = ArrowTask(
+            end,
+            self.options.session,
+            statements(self._selects(plan, shards, arrow=True), len(plan.columns)),
+            plan.columns,
+            batch_rows(max(shard.table.row_bytes for shard in shards)),
+            gate,
+        )
+        numbers = spark.range(0, len(task.statements), 1, len(task.statements))
+        return SourceRead(numbers.mapInArrow(task, spark_ddl(plan.columns)), gated=True)
+
+    def _selects(
+        self, plan: SourcePlan, shards: Sequence[ShardRead], *, arrow: bool
+    ) -> list[tuple[str, Sequence[str]]]:
+        """Each select with the predicates that part it; one alone for a snapshot, which is one statement."""
+        found = [_select(plan, shard, self.options.shard_column, arrow=arrow) for shard in shards]
         if plan.details["snapshot"]:
-            union = "\nUNION ALL ".join(_select(plan, shard, shard_column) for shard in shards)
-            return SourceRead(self._frame(spark, end, plan, union, shards[0].reads(plan), ["1 = 1"]), gated=False)
+            return [("\nUNION ALL ".join(found), ["1 = 1"])]
+        return [
+            (select, [_predicate(split, shard.key) for split in plan.splits if split.get("table", 0) == i])
+            for i, (select, shard) in enumerate(zip(found, shards, strict=True))
+        ]
+
+    def _by_jdbc(self, spark: SparkSession, end: Endpoint, plan: SourcePlan, shards: Sequence[ShardRead]) -> SourceRead:
+        """Over Connector/J, which speaks TLS."""
+        selects = self._selects(plan, shards, arrow=False)
         frames = [
-            self._frame(
-                spark,
-                end,
-                plan,
-                _select(plan, shard, shard_column),
-                shard.reads(plan),
-                [_predicate(split, shard.key) for split in plan.splits if split.get("table", 0) == i],
-            )
-            for i, shard in enumerate(shards)
+            self._frame(spark, end, plan, select, shard.reads(plan), predicates)
+            for (select, predicates), shard in zip(selects, shards, strict=False)
         ]
         return SourceRead(reduce(lambda one, other: one.unionAll(other), frames), gated=False)
 
@@ -185,15 +205,16 @@ def _key(table: Table, name: str | None) -> SplitKey | None:
     return key
 
 
-def _select(plan: SourcePlan, shard: ShardRead, shard_column: str | None) -> str:
+def _select(plan: SourcePlan, shard: ShardRead, shard_column: str | None, *, arrow: bool) -> str:
     """The rows of a table, their columns named c0, c1, …; the key stands there as it is, for the splits' conditions."""
     parts = [
-        f"{read.sql.format(c=quoted(column.name))} AS c{i}"
+        f"{(read.arrow_sql if arrow else read.sql).format(c=quoted(column.name))} AS c{i}"
         for i, (column, read) in enumerate(zip(shard.columns, shard.reads(plan), strict=False))
     ]
     if shard_column is not None:
         name = f"{shard.table.database}.{shard.table.name}".encode().hex()
-        parts.append(f"CAST(X'{name}' AS BINARY) AS c{len(parts)}")
+        text = f"CONVERT(X'{name}' USING utf8mb4)" if arrow else f"CAST(X'{name}' AS BINARY)"
+        parts.append(f"{text} AS c{len(parts)}")
     if shard.key:
         parts.append(f"{shard.key.sql} AS {_KEY}")
     return f"SELECT {', '.join(parts)} FROM {shard.table.using(shard.index)}{where_clause(shard.where)}"
@@ -205,7 +226,7 @@ def _totals(plan: SourcePlan, shard: ShardRead, number: int, columns: Sequence[s
     asked = "".join(f", SUM(c{positions[name]})" for name in columns)
     splits = [_predicate(split, shard.key) for split in plan.splits if split.get("table", 0) == number]
     ranges = "1 = 1" if plan.details["snapshot"] else " OR ".join(f"({one})" for one in splits) or "1 = 0"
-    return f"SELECT COUNT(*){asked} FROM ({_select(plan, shard, None)}) AS t WHERE {ranges}"
+    return f"SELECT COUNT(*){asked} FROM ({_select(plan, shard, None, arrow=False)}) AS t WHERE {ranges}"
 
 
 def _predicate(split: Mapping[str, Any], key: SplitKey | None) -> str:

@@ -39,13 +39,19 @@ class TableColumn:
 class ColumnRead:
     """How a column is read: SQL on the server, the type that JDBC hands over, and what Spark makes of it.
 
-    `{c}` stands for the quoted column in `sql`, and for what JDBC gave in `spark`.
+    `{c}` stands for the quoted column in `sql` and `arrow`, and for what JDBC gave in `spark`. `arrow` is the SQL where
+    the rows are read as Arrow, if that differs.
     """
 
     type: DataType
     sql: str = "{c}"
     jdbc: str = ""
     spark: str = "{c}"
+    arrow: str = ""
+
+    @property
+    def arrow_sql(self) -> str:
+        return self.arrow or self.sql
 
     @property
     def jdbc_type(self) -> str:
@@ -127,7 +133,7 @@ def _decimal(column: TableColumn) -> ColumnRead:
     precision, scale = column.precision or 10, column.scale or 0
     if precision > _MOST_DIGITS:
         return _string(_TEXT)
-    return ColumnRead(DataType(Kind.DECIMAL, precision, scale))
+    return ColumnRead(DataType(Kind.DECIMAL, precision, scale), arrow=_TEXT)
 
 
 def _bits(width: int) -> ColumnRead:
