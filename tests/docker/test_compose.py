@@ -125,8 +125,7 @@ def test_every_secret_is_made_and_none_is_committed(secrets: Mapping[str, str]) 
     assert all(len(secrets[name]) == 48 for name in needed)
     tracked = re.findall(r"PASSWORD: (?!\$\{)\S+", text)
     assert tracked == []
-    ignored = subprocess.run(["git", "check-ignore", "-q", "docker/.env"], cwd=ROOT, check=False)
-    assert ignored.returncode == 0
+    assert "docker/.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize("service", ["jobs", "airflow", "serving", "examples"])
