@@ -8,12 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from millrace.catalog import AlertState, Catalog, NewRun, RunState
+from millrace.catalog import AlertState, Catalog, NewRun, Registration, RunState
+from millrace.cli.main import app
 from millrace.errors import Cancelled, CheckFailed, SourceError
 from millrace.jobs import alerting
+from millrace.jobs.alerting import find_late
 from millrace.jobs.request import RunRequest
 from millrace.jobs.steps import begin, give_up
+from millrace.quality.alerts import overdue
 from millrace.spec import Spec, parse_spec
 from millrace.spec.settings import Settings
 from tests.core.catalog.life import ELSEWHERE
@@ -64,7 +68,11 @@ def test_a_run_that_fails_its_check_alerts_and_the_next_one_recovers(
     assert failed["checks"][0]["sample"][0]["age"] == 200
     assert "Alice Secret" not in json.dumps(hook.bodies) + str(box.mails[0])
     assert (failed["run"], failed["serving"]) == (bad[0].run_id, good.version)
-    assert failed["links"] == {"dag": f"https://airflow.example.com/people?run={bad[0].run_id}"}
+    assert failed["links"] == {
+        "data docs": f"{settings.work_dir}/_docs/people/{bad[0].run_id}/index.html",
+        "dag": f"https://airflow.example.com/people?run={bad[0].run_id}",
+    }
+    assert Path(failed["links"]["data docs"]).exists()
     assert (recovered["event"], recovered["serving"]) == ("recovered", better.version)
     assert recovered["over"][0]["seen"] == 2
     assert box.recipients == [["team@example.com"]], "the incident is one mail, to the spec's owner"
@@ -129,6 +137,30 @@ def test_a_run_whose_process_was_lost_is_told_by_the_next_one(settings: Settings
 
 def long_ago() -> datetime:
     return datetime.now(UTC) - timedelta(days=1)
+
+
+def test_lateness_is_found_by_the_end_of_a_run_that_does_not_publish_and_shown(settings: Settings) -> None:
+    spec = spec_at(settings, 'schedule: "@hourly"\n')
+    with Catalog.open(settings.catalog_url, clock=long_ago) as catalog:
+        catalog.assets.register(Registration("people", "", spec.text, spec.digest))
+        assert overdue(catalog, spec, long_ago()) is None
+        due = overdue(catalog, spec, datetime.now(UTC))
+        assert due is not None
+        assert datetime.now(UTC) - timedelta(hours=2) < due <= datetime.now(UTC)
+    run_id = begin(spec, settings, RunRequest())
+    give_up(run_id, SourceError("the folder is gone"), settings)
+    with Catalog.open(settings.catalog_url) as catalog:
+        assert {alert.event for alert in catalog.alerts.list()} == {"run_failed", "late"}
+    found, _ = find_late([written(settings, spec)], settings, datetime.now(UTC), ())
+    assert found == ["people"]
+    shown = CliRunner().invoke(app, ["status", "people", "--json"], env={"MILLRACE_HOME": str(settings.home)})
+    assert json.loads(shown.output)["late"] == f"{due:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def written(settings: Settings, spec: Spec) -> Path:
+    path = settings.home / "people.yaml"
+    path.write_text(spec.text)
+    return path
 
 
 def test_an_asset_is_told_to_be_late_once(settings: Settings) -> None:

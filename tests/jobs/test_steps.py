@@ -11,10 +11,11 @@ import sys
 import pytest
 
 from millrace.catalog import RunState, VersionState
-from millrace.errors import CheckFailed, NotFound, RunConflict, RunFailed, TargetError, TransientError
+from millrace.errors import Cancelled, CheckFailed, NotFound, RunConflict, RunFailed, TargetError, TransientError
 from millrace.jobs import actions, steps
 from millrace.jobs.context import Stats
 from millrace.jobs.request import RunRequest
+from millrace.jobs.session import SessionHolder
 from tests.jobs.conftest import Workspace
 from tests.servers.redis import RedisServer
 
@@ -239,6 +240,21 @@ def test_a_wrong_password_is_no_matter_for_a_retry(workspace: Workspace, redis_w
     with pytest.raises(TargetError):
         run.do("plan", "stage")
     assert run.attempts()["stage"] == 1
+
+
+def test_a_dry_run_is_given_up_without_spark_or_a_store(
+    workspace: Workspace, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Stepwise(workspace, text, "dry")
+    run.do("plan", "stage", "check")
+    monkeypatch.setattr("millrace.jobs.publishing.erase_in_stores", lambda *_: pytest.fail("a store was asked"))
+    unused = SessionHolder(workspace.settings)
+    monkeypatch.setattr(unused, "get", lambda: pytest.fail("Spark was started"))
+    steps.give_up(run.id, Cancelled("a dry run ends here"), workspace.settings, session=unused)
+    record = workspace.catalog.runs.get(run.id)
+    version = workspace.catalog.versions.get(str(record.version_id))
+    assert (record.state, version.state) == (RunState.CANCELLED, VersionState.REJECTED)
+    assert version.erased_at is not None
 
 
 def test_limits_that_were_chosen_for_a_run_hold_in_each_of_its_steps(workspace: Workspace, text: str) -> None:

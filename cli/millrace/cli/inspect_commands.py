@@ -1,23 +1,26 @@
-"""Commands that look: status, versions, dirty, get."""
+"""Commands that look: status, versions, checks, dirty, get."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from millrace.catalog import Catalog, RunRecord, VersionRecord
+from millrace.catalog import AssetRecord, Catalog, RunRecord, VersionRecord
 from millrace.cli.lag import lag_text, lag_words, lags
 from millrace.cli.output import exits, results, show, table, to_json
 from millrace.cli.spec_commands import Json
 from millrace.cli.workspace import open_catalog
 from millrace.connectors.base import SqlResult
-from millrace.errors import NotFound
+from millrace.errors import NotFound, SpecError
+from millrace.jobs.docs import address
 from millrace.jobs.wording import count_text
+from millrace.quality.alerts import overdue
+from millrace.spec import parse_spec
 from millrace.spec.settings import Settings
 
 AssetName = Annotated[str, typer.Argument(help="An asset.", show_default=False)]
@@ -25,7 +28,7 @@ SHOWN_RAW = 200
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (status, versions, dirty, get, query):
+    for command in (status, versions, checks, dirty, get, query):
         app.command()(command)
 
 
@@ -50,6 +53,33 @@ def versions(asset: AssetName, as_json: Json = False) -> None:
         found = [_version(v) for v in catalog.versions.list(asset)]
         names = ("version", "state", "rows", "created", "published", "erased", "reason")
         show(found, as_json, lambda: table(asset, names, [[v[n] for n in names] for v in found], right=("rows",)))
+
+
+def checks(
+    asset: AssetName,
+    run: Annotated[str | None, typer.Option(help="A run; by default the last one that has checked something.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a run's checks found: observed, expected, and sample rows of those that failed."""
+    with exits(), open_catalog(Settings.from_env()) as catalog:
+        record = catalog.runs.get(run) if run else _last_checked_run(catalog, asset)
+        found = [c.result for c in catalog.checks.of_run(record.id)]
+        data = {
+            "run": record.id,
+            "version": record.version_id if record.published_at else None,
+            "data_docs": _docs(catalog, record),
+            "checks": [result.__dict__ for result in found],
+        }
+
+        def person() -> None:
+            table(f"run {record.id}", ("", "check", "severity", "observed", "expected"),
+                  [("✓" if r.passed else "✗", r.description, r.severity, _observed(r.observed), r.expected)
+                   for r in found])  # fmt: skip
+            for result in (r for r in found if r.sample):
+                table(result.description, ("row",), [(json.dumps(row, ensure_ascii=False),) for row in result.sample])
+            results.print(f"data docs: {data['data_docs']}", markup=False, soft_wrap=True)
+
+        show(data, as_json, person)
 
 
 def dirty(
@@ -138,9 +168,11 @@ def _status_of_all(catalog: Catalog, as_json: bool, behind: Mapping[str, Any]) -
                 "state": str(last.state) if last else None,
                 "error": last.error.message.splitlines()[0] if last and last.error else None,
                 "lag": behind.get(asset.name),
+                "late": _late(catalog, asset),
             }
         )
-    names = ("asset", "version", "rows", "published", *(["behind"] if behind else []), "last_run", "state", "error")
+    told = [*(["behind"] if behind else []), *(["late"] if any(row["late"] for row in rows) else [])]
+    names = ("asset", "version", "rows", "published", *told, "last_run", "state", "error")
     shown = [{**r, "behind": lag_text(behind.get(str(r["asset"])))} for r in rows]
     show(rows, as_json, lambda: table("", names, [[r[n] for n in names] for r in shown], right=("rows", "behind")))
 
@@ -155,14 +187,16 @@ def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool, lag:
         "version": record.current_version,
         "watermark": catalog.assets.watermark(asset),
         "lag": lag,
+        "late": _late(catalog, record),
         "running": holder.run_id if holder else None,
-        "runs": [_run(r) for r in runs],
+        "runs": [_run(r) | {"data_docs": _docs(catalog, r)} for r in runs],
         "checks": [{**c.result.__dict__, "run": c.run_id} for c in checks],
     }
 
     def person() -> None:
         version = record.current_version or "— none published"
-        results.print(f"{asset}: version {version}{lag_words(lag)}", soft_wrap=True)
+        late = f"; late, it should have been published by {data['late']}" if data["late"] else ""
+        results.print(f"{asset}: version {version}{lag_words(lag)}{late}", soft_wrap=True)
         names = ("run", "state", "step", "started", "seconds", "read", "loaded", "dirty", "version")
         table(
             "", names, [[_run_row(r).get(n) for n in names] for r in runs], right=("seconds", "read", "loaded", "dirty")
@@ -177,6 +211,21 @@ def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool, lag:
                     c.result.expected) for c in checks])  # fmt: skip
 
     show(data, as_json, person)
+
+
+def _late(catalog: Catalog, asset: AssetRecord) -> str | None:
+    """When a late asset should have been published; None while it is in time."""
+    try:
+        spec = parse_spec(catalog.assets.spec_text(asset.spec_digest))
+    except SpecError:
+        return None  # of another release, or with a `${VAR}` that is not set here
+    return _text(overdue(catalog, spec, datetime.now(UTC)))
+
+
+def _docs(catalog: Catalog, record: RunRecord) -> str | None:
+    """Where the run's data docs are; None for a run that has checked nothing."""
+    checked = catalog.checks.of_run(record.id)
+    return address(Settings.from_env(), record.asset, record.id) if checked else None
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
@@ -233,6 +282,14 @@ def _observed(value: Any) -> str:
             return value or ""
         case _:
             return json.dumps(value, ensure_ascii=False)
+
+
+def _last_checked_run(catalog: Catalog, asset: str) -> RunRecord:
+    catalog.assets.get(asset)
+    for record in catalog.runs.list(asset, limit=100):
+        if catalog.checks.of_run(record.id):
+            return record
+    raise NotFound(f"no run of {asset} has checked anything", hint="name an older run with --run")
 
 
 def _last_dirty_run(catalog: Catalog, asset: str) -> RunRecord:

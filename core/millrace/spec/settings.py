@@ -23,6 +23,7 @@ class Settings:
     | `connections_file` | `MILLRACE_CONNECTIONS` | `connections.yaml` in the working directory |
     | `signing_key_file` | `MILLRACE_SIGNING_KEY_FILE` | `<home>/signing.key`, made when there is none |
     | `alert_links` | `MILLRACE_ALERT_LINKS` | none; `name=URL` pairs; URLs may hold `{asset}` and `{run}` |
+    | `data_docs_url` | `MILLRACE_DATA_DOCS_URL` | none: where `<work_dir>/_docs` is served, for links to data docs |
     | `spark_master` | `MILLRACE_SPARK_MASTER` | `local[*]` |
     | `admin_token` | `MILLRACE_ADMIN_TOKEN` | none: nobody may change access over HTTP |
     | `spark_conf` | `MILLRACE_SPARK_CONF` | none; `key=value` pairs with spaces between, quoted as in a shell |
@@ -37,6 +38,7 @@ class Settings:
     spark_conf: Mapping[str, str] = field(default_factory=dict)
     admin_token: str = field(default="", repr=False)
     alert_links: Mapping[str, str] = field(default_factory=dict)
+    data_docs_url: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -55,6 +57,7 @@ class Settings:
             spark_master=env.get("MILLRACE_SPARK_MASTER") or "local[*]",
             admin_token=env.get("MILLRACE_ADMIN_TOKEN", ""),
             spark_conf=_pairs("MILLRACE_SPARK_CONF", env, "spark.executor.memory=4g spark.ui.enabled=false"),
+            data_docs_url=env.get("MILLRACE_DATA_DOCS_URL", ""),
             alert_links=_pairs("MILLRACE_ALERT_LINKS", env, "runs=https://airflow.example.com/dags/{asset}"),
         )
 

@@ -47,6 +47,7 @@ class Outline:
     keep: int = 2
     apis: tuple[tuple[str, str], ...] = ()  # name and kind
     alerts: tuple[str, ...] = ()  # destinations
+    late: tuple[str, ...] = ()  # those of them that are told when it is late
 
     @classmethod
     def of(cls, spec: Spec) -> Self:
@@ -76,6 +77,7 @@ class Outline:
             keep=spec.versions.keep,
             apis=tuple((api.name, api.kind) for api in spec.apis),
             alerts=tuple(alert.to for alert in spec.alerts),
+            late=tuple(alert.to for alert in spec.alerts if "late" in alert.on),
         )
 
     @property
@@ -98,6 +100,7 @@ class Outline:
             "after": tuple(data["after"]),
             "apis": tuple((name, kind) for name, kind in data["apis"]),
             "alerts": tuple(data["alerts"]),
+            "late": tuple(data["late"]),
         }
         return cls(**plain)
 

@@ -20,7 +20,7 @@ from millrace.dags.outline import Outline
 from millrace.errors import SpecError
 
 MAX_BYTES = 1 << 20  # of a spec; `millrace.spec.document` refuses what is larger
-_FORMAT = 1
+_FORMAT = 2
 _SHOWN = 20  # errors of a spec that are told with their lines
 _VARIABLE = re.compile(rb"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 

@@ -7,15 +7,17 @@ the catalog's outbox, for the end of the next run or `millrace alerts send`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import quote
 
 from millrace.catalog import Catalog, CheckRecord, RunRecord, RunState
 from millrace.errors import Cancelled, MillraceError
 from millrace.jobs.context import Driver, connections_of
+from millrace.jobs.docs import address
 from millrace.quality.alerts import CheckFinding, Delivery, Failure, Happening, deliver, report, tell_late
-from millrace.spec import Spec
+from millrace.spec import Spec, load_spec
 from millrace.spec.model import AlertEvent, Mask, Severity
 from millrace.spec.settings import Settings
 
@@ -55,6 +57,19 @@ def keep(catalog: Catalog, spec: Spec, settings: Settings, run_id: str, error: M
     happened = _happenings(catalog, spec, settings, record, checks, error)
     recovery = _happening(AlertEvent.RECOVERED, catalog, spec, settings, record) if published else None
     report(catalog, spec, happened, recovery)
+    if not published:
+        late(catalog, spec, settings, _now())
+
+
+def find_late(
+    paths: Sequence[Path], settings: Settings, now: datetime, destinations: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """The late assets of these specs, each kept as such; then what is due is sent to these destinations, by lines."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with Catalog.open(settings.catalog_url) as catalog:
+        found = [spec.asset for spec in map(load_spec, paths) if late(catalog, spec, settings, now)]
+        went = deliver(catalog, connections_of(settings), _now, only=destinations, budget_s=BUDGET_S)
+        return found, [_line(one) for one in went]
 
 
 def late(catalog: Catalog, spec: Spec, settings: Settings, now: datetime) -> bool:
@@ -112,8 +127,12 @@ def _happening(
         serving=catalog.assets.get(spec.asset).current_version,
         failure=failure,
         checks=checks,
-        links=links_of(settings, spec.asset, record.id),
+        links={**_docs(catalog, settings, record), **links_of(settings, spec.asset, record.id)},
     )
+
+
+def _docs(catalog: Catalog, settings: Settings, record: RunRecord) -> Mapping[str, str]:
+    return {"data docs": address(settings, record.asset, record.id)} if catalog.checks.of_run(record.id) else {}
 
 
 def _failure(spec: Spec, record: RunRecord) -> Failure | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from millrace import catalog as kept
 from millrace.catalog import Change, VersionRecord
 from millrace.errors import CheckFailed, SpecError
-from millrace.jobs import quarantine
+from millrace.jobs import docs, quarantine
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.judging import SOURCE, judge_run
 from millrace.jobs.lines import stored_columns
@@ -32,7 +32,9 @@ def check(context: RunContext) -> Stats:
     frame = context.spark().read.parquet(context.file("stage"))
     context.catalog.dirty.clear(context.run_id, quarantine.STEP)
     results, aside = _results(context) if context.spec.checks else ((), Aside(0))
-    context.catalog.checks.record(context.run_id, [_record(result) for result in results])
+    records = [_record(result) for result in results]
+    context.catalog.checks.record(context.run_id, records)
+    docs.write(context, records)
     context.storage.delete(context.file(SOURCE))  # it may hold what the transform masks
     blocking = [result for result in results if result.blocks]
     if blocking or aside.verdict:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from millrace.catalog import ApiDefinition, Catalog, Flip, Publication, VersionRecord, VersionState
 from millrace.connectors.base import Target
 from millrace.errors import MillraceError
+from millrace.jobs import docs
 from millrace.jobs.context import RunContext, Stats, store_version
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.storage import Storage
@@ -106,10 +107,17 @@ def erase(place: Workplace, record: VersionRecord, *, keep_stage: bool = False) 
     """Take a version out of every target it was loaded into, then its stage; safe to repeat after a crash."""
     catalog = place.catalog
     catalog.versions.erase_started(record.id)
-    erase_in_stores(place, record)
+    if _was_loaded(catalog, record):
+        erase_in_stores(place, record)
     if not keep_stage:
         place.storage.delete(place.storage.path(record.asset, record.run_id))
     catalog.versions.erase_finished(record.id)
+
+
+def _was_loaded(catalog: Catalog, record: VersionRecord) -> bool:
+    """Whether a load of it has ever begun: a dry run's never has, and to take it away needs no store and no Spark."""
+    steps = catalog.runs.get(record.run_id).steps
+    return any(step.name.startswith("load:") and step.attempt for step in steps)
 
 
 def erase_in_stores(place: Workplace, record: VersionRecord) -> None:
@@ -152,7 +160,9 @@ def _delete_stale_stages(context: RunContext) -> None:
         VersionState.RETIRED,
         VersionState.ROLLED_BACK,
     )
-    kept = {v.run_id for v in context.catalog.versions.list(asset, states) if v.erased_at is None}
+    versions = [v for v in context.catalog.versions.list(asset, states) if v.erased_at is None]
+    docs.prune(context, versions)
+    kept = {v.run_id for v in versions}
     for run_id in context.storage.names(context.storage.path(asset)):
         if run_id not in kept and run_id != context.run_id:
             context.storage.delete(context.storage.path(asset, run_id))

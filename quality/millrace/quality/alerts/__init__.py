@@ -9,7 +9,7 @@ from millrace.quality.alerts.destinations import NotSent
 from millrace.quality.alerts.happening import CheckFinding, Failure, Happening
 from millrace.quality.alerts.late import lateness
 from millrace.quality.alerts.message import Message
-from millrace.quality.alerts.report import report, tell_late
+from millrace.quality.alerts.report import overdue, report, tell_late
 
 __all__ = [
     "CheckFinding",
@@ -20,6 +20,7 @@ __all__ = [
     "NotSent",
     "deliver",
     "lateness",
+    "overdue",
     "report",
     "send_test",
     "tell_late",

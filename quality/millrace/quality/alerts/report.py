@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from millrace.catalog import Catalog, IncidentRecord, NewAlert
 from millrace.quality.alerts.happening import Happening, incident_key, is_recovery, is_told
@@ -48,6 +49,21 @@ def tell_late(catalog: Catalog, spec: Spec, happening: Happening) -> bool:
         here = replace(happening, due=found.due, since=published, serving=known.current_version if known else None)
         _happened(catalog, spec, here, (alert.to,), scope=f" {alert.to}")
     return late
+
+
+def overdue(catalog: Catalog, spec: Spec, now: datetime) -> datetime | None:
+    """When a late asset should have been published, by the most impatient of its alerts on `late`.
+
+    None while it is in time, and for an asset of which nobody says when it is due: no cron line, no such alert.
+    """
+    allowed = [alert.late_after for alert in spec.alerts if AlertEvent.LATE in alert.on]
+    if not allowed and (spec.schedule is None or not spec.schedule.cron):
+        return None
+    known = catalog.assets.find(spec.asset)
+    published = catalog.alerts.last_publish(spec.asset) if known else None
+    since = known.registered_at if known else None
+    found = [lateness(spec.schedule, a, published=published, known_since=since, now=now) for a in allowed or [None]]
+    return min((late.due for late in found if late is not None), default=None)
 
 
 def _happened(
