@@ -8,13 +8,15 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from millrace.serving.http.problems import _TITLES as PROBLEMS
 from millrace.spec.connection import resolve
@@ -69,6 +71,22 @@ def test_the_dockerfile_is_pinned_and_without_root() -> None:
         assert re.search(r"^USER 10001:10001$", final[target], re.MULTILINE), target
     assert "HEALTHCHECK" in final["serving"]
     assert DOCKERFILE.count("pip install") == DOCKERFILE.count("--require-hashes") + DOCKERFILE.count("--no-deps")
+
+
+@pytest.mark.parametrize(("lock", "extras"), [("jobs", ("jobs", "quality", "airflow")), ("serving", ("serving",))])
+def test_the_lock_of_an_image_holds_what_its_extras_ask_for(lock: str, extras: Sequence[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(text for extra in extras for text in project["optional-dependencies"][extra])]
+    held = locked(lock)
+    wrong = [r for r in map(Requirement, asked) if not any(r.specifier.contains(v) for n, v in held if n == r.name)]
+    assert not wrong, "run scripts/lock"
+    assert held <= locked("dev"), "what is tested is what is shipped"
+
+
+def locked(name: str) -> set[tuple[str, str]]:
+    """Names and versions; some have another version for another Python."""
+    text = (ROOT / f"requirements/{name}.txt").read_text()
+    return set(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", text, re.MULTILINE))
 
 
 def test_what_the_dockerfile_copies_is_there_and_not_ignored() -> None:
