@@ -16,6 +16,7 @@ from millrace.jobs import jvm
 from millrace.jobs.session import end_jvm, spark_session
 from millrace.spec.settings import Settings
 from tests.servers.clickhouse import ClickHouse, ClickHouseDatabase, running_clickhouse
+from tests.servers.druid import Druid
 from tests.servers.hbase import HBase
 from tests.servers.kafka import KafkaServer
 from tests.servers.leftovers import end_leftovers, mark_session
@@ -194,4 +195,14 @@ def hbase() -> Iterator[HBase]:
     A test that kills it starts its own: `with HBase() as server`.
     """
     with HBase() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def druid() -> Iterator[Druid]:
+    """A Druid of five JVMs (1.3 GiB) for all tests; each test uses assets of its own names.
+
+    Everything that needs it stands in few files, so that not every process of a test run starts one.
+    """
+    with Druid() as server:
         yield server

@@ -36,6 +36,7 @@ KINDS = {*DONE, "yaml", "text"}
 RUN_ELSEWHERE = {
     "docs/checks.md": "tests/quality/test_documentation.py",
     "docs/clickhouse.md": "tests/connectors/clickhouse/test_docs.py",
+    "docs/druid.md": "tests/connectors/druid/test_docs.py",
     "docs/hbase.md": "tests/connectors/hbase/test_docs.py",
     "docs/kafka.md": "tests/connectors/kafka/test_docs.py",
     "docs/redis.md": "tests/connectors/redis/test_docs.py",

@@ -11,18 +11,8 @@ from millrace.connectors.druid.options import DruidOptions
 from millrace.connectors.hbase.options import HBaseOptions
 from millrace.connectors.kafka.options import KafkaOptions
 from millrace.connectors.lake import LakeOptions
-from millrace.errors import NotAvailable
-from millrace.spec.connector import Options, connectors, implementation
+from millrace.spec.connector import Options
 from millrace.spec.types import Column, column
-
-
-@pytest.mark.parametrize("name", ["druid"])
-def test_running_them_says_plainly_that_it_isnt_possible_yet(name: str) -> None:
-    declared = connectors()[name]
-    for role in (declared.source, declared.target):
-        if role is not None:
-            with pytest.raises(NotAvailable, match=f"{name} is valid in a spec, but can't be run in this release"):
-                implementation(role.implementation, name)
 
 
 def test_kafka_yields_its_schema_and_what_else_is_asked_of_a_message() -> None:
@@ -79,6 +69,8 @@ def test_druid_refers_to_its_time_its_dimensions_and_its_metrics_columns() -> No
     assert options.referenced_columns() == {
         "timestamp": ["at"],
         "dimensions": ("song",),
+        "multi_value": (),
+        "partition_by": (),
         "metrics.s.column": ["seconds"],
     }
 

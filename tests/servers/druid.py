@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,11 @@ _FLAGS = (
     "-Dfile.encoding=UTF-8",
     "-Djava.util.logging.manager=org.apache.logging.log4j.jul.LogManager",
 )
+_QUICK = "-XX:TieredStopAtLevel=1"
 _LOG4J = """<Configuration status="WARN">
-  <Appenders><Console name="out" target="SYSTEM_OUT"><PatternLayout pattern="%d %p [%t] %c{1}: %m%n"/></Console></Appenders>
+  <Appenders>
+    <Console name="out" target="SYSTEM_OUT"><PatternLayout pattern="%d %p [%t] %c{1}: %m%n"/></Console>
+  </Appenders>
   <Loggers><Root level="warn"><AppenderRef ref="out"/></Root></Loggers>
 </Configuration>
 """
@@ -40,13 +44,14 @@ _COMMON: Mapping[str, Any] = {
     "druid.extensions.loadList": "[]",
     "druid.extensions.searchCurrentClassloader": "true",
     "druid.zk.paths.base": "/druid",
+    "druid.zk.service.sessionTimeoutMs": 15_000,  # as long as the killed ones are thought to be there
     "druid.storage.type": "local",
     "druid.metadata.storage.type": "derby",
     "druid.indexer.logs.type": "file",
     "druid.lookup.enableLookupSyncOnStartup": "false",
     "druid.processing.buffer.sizeBytes": 20_000_000,
     "druid.processing.numThreads": 2,
-    "druid.processing.numMergeBuffers": 2,
+    "druid.processing.numMergeBuffers": 4,
     "druid.server.http.numThreads": 20,
     "druid.server.http.enableRequestLimit": "false",
     "druid.global.http.numConnections": 10,
@@ -97,12 +102,20 @@ class _Zookeeper(ServerProcess):
             "tickTime": 2000,
             "admin.enableServer": "false",
             "maxClientCnxns": 0,
+            "4lw.commands.whitelist": "srvr",
         }
         (self.folder / "zoo.cfg").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
     def command(self) -> Sequence[str]:
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return [*_java(self.folder, 64, 32), main, str(self.folder / "zoo.cfg")]
+        return [*_java(self.folder, 64, 32, _QUICK), main, str(self.folder / "zoo.cfg")]
+
+    def ready(self) -> bool:
+        """Whether it says of itself that it serves: who only connects may meet it before it has its data."""
+        with socket.create_connection((HOST, self.port), timeout=5) as link:
+            link.sendall(b"srvr")
+            link.settimeout(5)
+            return b"Mode: standalone" in link.recv(4096)
 
 
 class _Role(ServerProcess):
@@ -111,11 +124,12 @@ class _Role(ServerProcess):
     start_timeout_s: ClassVar[float] = _READY_S
     stop_signal: ClassVar[signal.Signals] = signal.SIGKILL
 
-    def __init__(self, role: str, common: Mapping[str, Any], heap_mib: int = 0) -> None:
+    def __init__(self, role: str, common: Mapping[str, Any], quick: bool, port: int) -> None:
         self.name = f"druid-{role}"  # type: ignore[misc]  # one class for all roles, each with a log of its own name
         super().__init__()
-        heap, self._direct_mib, own = _ROLES[role]
-        self._heap_mib, self._role = heap_mib or heap, role
+        self.port = port or self.port
+        heap_mib, direct_mib, own = _ROLES[role]
+        self._memory, self._role, self._quick = (heap_mib, direct_mib), role, quick
         self._settings: dict[str, Any] = {**common, **own, "druid.plaintextPort": self.port}
         self._settings["druid.service"] = f"druid/{role}"
         self.ready_at_once = False
@@ -134,9 +148,8 @@ class _Role(ServerProcess):
         (self.folder / "runtime.properties").write_text("".join(lines))
 
     def command(self) -> Sequence[str]:
-        heap = (self._heap_mib, self._direct_mib)
-        temporary = f"-Djava.io.tmpdir={self.folder / 'tmp'}"
-        return [*_java(self.folder, *heap, temporary), "org.apache.druid.cli.Main", "server", self._role]
+        flags = [f"-Djava.io.tmpdir={self.folder / 'tmp'}", *([_QUICK] if self._quick else [])]
+        return [*_java(self.folder, *self._memory, *flags), "org.apache.druid.cli.Main", "server", self._role]
 
     def launch(self) -> None:
         """Start without waiting: the services come up side by side."""
@@ -162,10 +175,11 @@ class _Role(ServerProcess):
 class Druid:
     """One Druid. What was published survives `kill`; the ports stay the same after `restart`.
 
-    `staging` is a folder that both Druid and this process see.
+    `staging` is a folder that both Druid and this process see. `quick` starts in less time, and loads slower; `port` is
+    the broker's, a free one by default.
     """
 
-    def __init__(self, indexer_heap_mib: int = 0) -> None:
+    def __init__(self, *, quick: bool = True, port: int = 0) -> None:
         self.zookeeper = _Zookeeper()
         self.folder = self.zookeeper.folder
         self.staging = self.folder / "staging"
@@ -178,18 +192,20 @@ class Druid:
             "druid.metadata.storage.connector.host": HOST,
             "druid.metadata.storage.connector.port": derby,
         }
-        self.coordinator, self.broker, self.historical = (
-            _Role(role, common) for role in ("coordinator", "broker", "historical")
+        self.coordinator, self.broker, self.historical, self.indexer = (
+            _Role(role, common, quick, port if role == "broker" else 0) for role in _ROLES
         )
-        self.indexer = _Role("indexer", common, indexer_heap_mib)
         self._roles = (self.coordinator, self.broker, self.historical, self.indexer)
+
+    @property
+    def others(self) -> Sequence[ServerProcess]:
+        """All processes but the broker's."""
+        return (self.zookeeper, *(role for role in self._roles if role is not self.broker))
 
     @property
     def url(self) -> str:
         """The URL of a connection that can query and load."""
-        return (
-            f"druid://{HOST}:{self.broker.port}/?coordinator={HOST}:{self.coordinator.port}&staging=file://{self.staging}"
-        )
+        return f"druid://{HOST}:{self.broker.port}/?coordinator={HOST}:{self.coordinator.port}&staging=file://{self.staging}"
 
     @property
     def connection(self) -> Connection:
@@ -202,14 +218,38 @@ class Druid:
             self.staging.mkdir(exist_ok=True)
             if not JARS.is_dir():
                 raise ServerError(f"the jars of Druid are not there (looked in {JARS}); scripts/setup fetches them")
-            self.zookeeper.start()
-            self.coordinator.start()  # it holds the metadata of the others
-            for role in self._roles[1:]:
-                role.launch()
-            wait_until(lambda: all(r.healthy() for r in self._roles), "Druid to start", _READY_S, self.log_tail, 0.2)
-            wait_until(self._has_workers, "Druid's indexer to announce itself", _READY_S, self.log_tail, 0.2)
+            self._come_up()
             started.pop_all()
         return self
+
+    @property
+    def port(self) -> int:
+        """The coordinator's."""
+        return self.coordinator.port
+
+    def kill(self) -> None:
+        """All of it at once, as when the power goes."""
+        for process in (*self._roles, self.zookeeper):
+            process.kill()
+
+    def restart(self) -> None:
+        """End what runs, and start all of it on the same ports and data."""
+        self.kill()
+        self._come_up()
+
+    def restart_coordinator(self) -> None:
+        """Alone, and wait until it leads again."""
+        self.coordinator.restart()
+        wait_until(self._leads, "Druid's coordinator to lead", _READY_S, self.log_tail, 0.2)
+
+    def pause(self) -> None:
+        """The coordinator and the broker alone answer nothing: what they ask of the others is not the matter."""
+        for process in (self.coordinator, self.broker):
+            process.pause()
+
+    def resume(self) -> None:
+        for process in (self.coordinator, self.broker):
+            process.resume()
 
     def stop(self) -> None:
         with ExitStack() as stops:
@@ -244,9 +284,23 @@ class Druid:
     ) -> None:
         self.stop()
 
-    def _has_workers(self) -> bool:
+    def _come_up(self) -> None:
+        self.zookeeper.start()
+        self.coordinator.start()  # it holds the metadata of the others
+        for role in self._roles[1:]:
+            role.launch()
+        wait_until(self._is_up, "Druid to start", _READY_S, self.log_tail, 0.2)
+        wait_until(self._leads, "Druid's coordinator to lead, with a worker", _READY_S, self.log_tail, 0.2)
+
+    def _is_up(self) -> bool:
+        if not self.zookeeper.running:
+            raise ServerError(f"Druid's ZooKeeper has ended\n{self.log_tail()}")
+        return all(role.healthy() for role in self._roles)
+
+    def _leads(self) -> bool:
         try:
-            return bool(self.get("/druid/indexer/v1/workers"))
+            leads = self.get("/druid/coordinator/v1/isLeader")["leader"]
+            return bool(leads and self.get("/druid/indexer/v1/workers"))
         except OSError:
             return False
 

@@ -160,6 +160,16 @@ def _clickhouse(port: int) -> Iterator[Started]:
         yield Started([server], {"clickhouse_main": f"clickhouse://{server.host}:{server.port}"})
 
 
+@contextmanager
+def _druid(port: int) -> Iterator[Started]:
+    """`port` is that of the broker."""
+    from tests.servers.druid import Druid
+
+    server = Druid(quick=False, port=port)
+    with server:
+        yield Started([server.broker, *server.others], {"druid_main": server.url})
+
+
 def _http_answers(path: str) -> Callable[[Connection], bool]:
     def answers(connection: Connection) -> bool:
         with closing(HTTPConnection(connection.host, connection.port, timeout=_ASK_S)) as link:
@@ -181,4 +191,5 @@ OFFERS: Mapping[str, Offer] = {
     "clickhouse": Offer(
         "ClickHouse: its engine behind its HTTP interface", ["clickhouse_main"], _clickhouse, _http_answers("/ping")
     ),
+    "druid": Offer("Druid: five processes of 1.5 GiB", ["druid_main"], _druid, _http_answers("/status/health")),
 }

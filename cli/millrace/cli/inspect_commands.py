@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from millrace.catalog import AssetRecord, Catalog, RunRecord, VersionRecord
 from millrace.cli.lag import lag_text, lag_words, lags
 from millrace.cli.output import exits, results, show, table, to_json
 from millrace.cli.spec_commands import Json
+from millrace.cli.streams import streams
 from millrace.cli.workspace import open_catalog
 from millrace.connectors.base import SqlResult
 from millrace.errors import NotFound, SpecError
@@ -42,8 +43,9 @@ def status(
         if asset is None:
             _status_of_all(catalog, as_json, lags(catalog, Settings.from_env(), catalog.assets.list()))
         else:
-            lag = lags(catalog, Settings.from_env(), [catalog.assets.get(asset)]).get(asset)
-            _status_of_one(catalog, asset, runs, as_json, lag)
+            record = catalog.assets.get(asset)
+            lag = lags(catalog, Settings.from_env(), [record]).get(asset)
+            _status_of_one(catalog, asset, runs, as_json, lag, streams(catalog, Settings.from_env(), record))
 
 
 def versions(asset: AssetName, as_json: Json = False) -> None:
@@ -177,7 +179,9 @@ def _status_of_all(catalog: Catalog, as_json: bool, behind: Mapping[str, Any]) -
     show(rows, as_json, lambda: table("", names, [[r[n] for n in names] for r in shown], right=("rows", "behind")))
 
 
-def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool, lag: Mapping[str, Any] | None) -> None:
+def _status_of_one(
+    catalog: Catalog, asset: str, limit: int, as_json: bool, lag: Mapping[str, Any] | None, reads: Sequence[str]
+) -> None:
     record = catalog.assets.get(asset)
     runs = catalog.runs.list(asset, limit=limit)
     checks = catalog.checks.of_run(runs[0].id) if runs else []
@@ -188,6 +192,7 @@ def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool, lag:
         "watermark": catalog.assets.watermark(asset),
         "lag": lag,
         "late": _late(catalog, record),
+        "streams": list(reads),
         "running": holder.run_id if holder else None,
         "runs": [_run(r) | {"data_docs": _docs(catalog, r)} for r in runs],
         "checks": [{**c.result.__dict__, "run": c.run_id} for c in checks],
@@ -197,6 +202,8 @@ def _status_of_one(catalog: Catalog, asset: str, limit: int, as_json: bool, lag:
         version = record.current_version or "— none published"
         late = f"; late, it should have been published by {data['late']}" if data["late"] else ""
         results.print(f"{asset}: version {version}{lag_words(lag)}{late}", soft_wrap=True)
+        for line in reads:
+            results.print(line, markup=False, soft_wrap=True)
         names = ("run", "state", "step", "started", "seconds", "read", "loaded", "dirty", "version")
         table(
             "", names, [[_run_row(r).get(n) for n in names] for r in runs], right=("seconds", "read", "loaded", "dirty")

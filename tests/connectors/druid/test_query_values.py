@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from millrace.connectors.druid.query import _batch, _convert, _row
+from millrace.connectors.druid.query import _batch, _row
+from millrace.connectors.druid.values import converter
 from millrace.spec.types import parse_type
 
 
@@ -22,6 +23,8 @@ from millrace.spec.types import parse_type
         ("decimal(10,2)", Decimal("1.5"), Decimal("1.50")),
         ("date", "2026-01-31T00:00:00.000Z", date(2026, 1, 31)),
         ("timestamp", "2026-01-31T12:00:00.000Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("timestamp", 1_769_860_800_000_001, datetime(2026, 1, 31, 12, 0, 0, 1, tzinfo=UTC)),
+        ("struct<a:int>", '{"a":1}', {"a": 1}),
         ("timestamp_ntz", "2026-01-31T12:00:00.000Z", datetime(2026, 1, 31, 12)),
         ("array<string>", '["a","b"]', ["a", "b"]),
         ("array<string>", ["a", None], ["a", None]),
@@ -30,6 +33,6 @@ from millrace.spec.types import parse_type
 )
 def test_values_are_those_of_the_columns_type(type_: str, given: Any, expected: Any) -> None:
     type_of = parse_type(type_)
-    row = _row([given, None], [_convert(type_of)] * 2)
+    row = _row([given, None], [converter(type_of)] * 2)
     assert row == (expected, None)
     assert _batch([row], ["a", "b"], [type_of] * 2)["a"].to_pylist() == [expected]

@@ -1,4 +1,4 @@
-"""Druid: what is known of it without importing a driver. Its options are known; this release can't run it yet."""
+"""Druid: what is known of it without importing a driver."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from millrace.spec.connector import Connector, Mode, TargetRole
 
 connector = Connector(
     name="druid",
-    summary="Druid: aggregates over time, in segments that are switched atomically",
+    summary="Druid: aggregates over time; a datasource for each version, Kafka supervisors",
     target=TargetRole(
         options=DruidOptions,
-        implementation=None,
+        implementation="millrace.connectors.druid.load:DruidTarget",
         reader="millrace.connectors.druid.query:DruidReader",
         modes=frozenset({Mode.REPLACE, Mode.APPEND}),
-        layouts=("segments",),
-        rollback=False,
+        layouts=("datasource",),
+        rollback=True,
         queries=True,
+        streams=True,
     ),
     schemes=("druid", "druids"),
 )

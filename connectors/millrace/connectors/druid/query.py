@@ -6,39 +6,37 @@ https://druid.apache.org/docs/33.0.0/api-reference/sql-api
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
+import logging
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from millrace.connectors.base import SqlTable
+from millrace.connectors.druid.endpoint import endpoint_of, refused
+from millrace.connectors.druid.layout import TIME, Marker, datasource_of, where
+from millrace.connectors.druid.link import CONNECT_S, CONTEXT, SQL_PATH
 from millrace.connectors.druid.options import DruidOptions
-from millrace.errors import NotFound, TargetError, TransientError
+from millrace.connectors.druid.pointer import path as pointer_path
+from millrace.connectors.druid.values import converter
+from millrace.errors import NotFound, TransientError
 from millrace.spec.connection import Connection
-from millrace.spec.types import DataType, Kind
+from millrace.spec.types import DataType
 
 if TYPE_CHECKING:
     import httpx
     import pyarrow as pa
 
-_PATH = "/druid/v2/sql"
-_PORTS = {"druid": 8888, "druids": 9088}
-_CONNECT_S = 10.0
+_log = logging.getLogger(__name__)
+POINTER_S = 5.0
+_KNOWN_S = 1.0
 _GRACE_S = 1.0
 _BATCH_ROWS = 8192
 _HINT = "ask for less, or raise the API's `limits.timeout`"
-#: Distinct counts are exact unless a sketch is asked for; times come as ISO texts, arrays as arrays.
-_CONTEXT: Mapping[str, Any] = {
-    "useApproximateCountDistinct": False,
-    "useApproximateTopN": False,
-    "sqlTimeZone": "UTC",
-    "sqlStringifyArrays": False,
-}
 
 
 @dataclass(frozen=True)
@@ -52,32 +50,40 @@ class Result:
 class DruidReader:
     """Runs queries. Open and use it in one event loop; any number of calls at a time.
 
-    Druid itself switches segments: a query sees the ones that are current when it begins, and a table has no versions
-    of its own. A query whose caller has left is cancelled.
+    Follows the pointer in Druid's coordinator; while that is away nobody can move it, and the version that was known
+    last stays. A query whose caller has left is cancelled in the broker.
     """
 
     dialect: ClassVar[str] = "druid"
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._end = endpoint_of(connection)
         self._http: httpx.AsyncClient | None = None
+        self._known: dict[str, tuple[float, Marker]] = {}
+        self._cancelling: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Make the connection pool. Raises TransientError when the server can't be reached."""
+        """Make the connection pool. Raises TransientError when the broker can't be reached."""
         import httpx
 
-        to = self._connection
-        scheme = "https" if to.scheme == "druids" else "http"
-        login = (to.user, to.password.value) if to.user else None
-        base = f"{scheme}://{to.host}:{to.port or _PORTS[to.scheme]}"
-        self._http = httpx.AsyncClient(base_url=base, auth=login, timeout=httpx.Timeout(None, connect=_CONNECT_S))
+        timeout = httpx.Timeout(None, connect=CONNECT_S)
+        self._http = httpx.AsyncClient(
+            auth=self._end.login, verify=self._end.verify, timeout=timeout, follow_redirects=True
+        )
         async with self._errors("connecting to"):
-            (await self._http.get("/status/health")).raise_for_status()
+            (await self._http.get(f"{self._end.broker}/status/health")).raise_for_status()
 
     async def table(self, asset: str, options: Mapping[str, Any], version: str | None = None) -> SqlTable:
-        """The datasource, whose time column is called `__time`."""
+        """The datasource of the current version, whose time column is called `__time`.
+
+        A version by its id that is not the current one has a datasource of its own, unless it is of a line of `append`.
+        """
         made = DruidOptions.model_validate(options)
-        return SqlTable("", (made.datasource or asset,), ((made.timestamp, "__time"),))
+        marker = await self._marker(asset, made.base(asset))
+        if version and version != marker.version:
+            marker = Marker(asset, version, datasource_of(made.base(asset), version))
+        renamed = ((made.timestamp, TIME),) if made.timestamp else ()
+        return SqlTable(marker.version, (marker.datasource,), renamed, where(marker))
 
     async def query(
         self,
@@ -91,7 +97,7 @@ class DruidReader:
         lines = self._lines(sql, params, timeout_s, "querying")
         names: tuple[str, ...] = ()
         rows: list[tuple[Any, ...]] = []
-        converts = [_convert(type_) for type_ in types]
+        converts = [converter(type_) for type_ in types]
         async with contextlib.aclosing(lines):
             async for line in lines:
                 if not names:
@@ -112,7 +118,7 @@ class DruidReader:
         lines = self._lines(sql, params, timeout_s, "streaming")
         names: list[str] = []
         rows: list[tuple[Any, ...]] = []
-        converts = [_convert(type_) for type_ in types]
+        converts = [converter(type_) for type_ in types]
         async with contextlib.aclosing(lines):
             async for line in lines:
                 if not names:
@@ -127,6 +133,7 @@ class DruidReader:
 
     async def close(self) -> None:
         """Free the connections. A second call does nothing."""
+        await asyncio.gather(*self._cancelling)
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()
@@ -135,16 +142,19 @@ class DruidReader:
         self, sql: str, params: Any, timeout_s: float | None, doing: str
     ) -> AsyncGenerator[list[Any], None]:
         """The header and the rows, as `arrayLines` gives them. A last empty line tells that they are all."""
-        assert self._http is not None, "open() comes first"
+        http = self._opened()
         query_id = str(uuid.uuid4())
-        context = {**_CONTEXT, "sqlQueryId": query_id}
+        context = {**CONTEXT, "sqlQueryId": query_id}
         if timeout_s is not None:
             context["timeout"] = int(timeout_s * 1000)
         body: dict[str, Any] = {"query": sql, "parameters": list(params or ()), "context": context}
         body |= {"resultFormat": "arrayLines", "header": True}
         whole = False
         try:
-            async with self._errors(doing, timeout_s), self._http.stream("POST", _PATH, json=body) as answer:
+            async with (
+                self._errors(doing, timeout_s),
+                http.stream("POST", self._end.broker + SQL_PATH, json=body) as answer,
+            ):
                 if answer.status_code != 200:
                     raise self._refused(answer.status_code, await answer.aread(), doing, timeout_s)
                 async for line in answer.aiter_lines():
@@ -152,31 +162,62 @@ class DruidReader:
                     if not whole:
                         yield json.loads(line, parse_float=Decimal)
             if not whole:
-                raise TransientError(f"{doing} {self._connection}: the answer broke off in its middle")
+                raise TransientError(f"{doing} {self._end}: the answer broke off in its middle")
         finally:
             if not whole:
-                await asyncio.shield(self._cancel(query_id))
+                self._cancel_soon(query_id)
+
+    def _cancel_soon(self, query_id: str) -> None:
+        """End it in the broker, which would go on: whoever has left doesn't wait for that."""
+        task = asyncio.get_running_loop().create_task(self._cancel(query_id))
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
 
     async def _cancel(self, query_id: str) -> None:
-        if self._http is not None:
-            with contextlib.suppress(Exception):  # it may have ended by itself, or the server may be away
-                await self._http.delete(f"{_PATH}/{query_id}", timeout=_CONNECT_S)
+        import httpx
+
+        if self._http is None:
+            return
+        try:
+            await self._http.delete(f"{self._end.broker}{SQL_PATH}/{query_id}", timeout=CONNECT_S)
+        except httpx.HTTPError as error:  # the broker ends it at the query's own timeout
+            _log.warning("cancelling query %s in %s: %s", query_id, self._end, repr(error))
+
+    async def _marker(self, asset: str, name: str) -> Marker:
+        """The pointer, asked for at most once a second. Raises NotFound when nothing is published."""
+        known = self._known.get(name)
+        now = time.monotonic()
+        if known is not None and now - known[0] < _KNOWN_S:
+            return known[1]
+        try:
+            marker = await self._read_pointer(asset, name)
+        except TransientError:
+            if known is None:
+                raise
+            marker = known[1]
+        self._known[name] = now, marker
+        return marker
+
+    async def _read_pointer(self, asset: str, name: str) -> Marker:
+        doing = f"looking up the current version of {asset} in"
+        async with self._errors(doing, POINTER_S):
+            answer = await self._opened().get(self._end.coordinator + pointer_path(name))
+        if answer.status_code >= 400 and answer.status_code != 404:
+            raise refused(answer.status_code, answer.content, doing, self._end)
+        marker = Marker.parse(answer.json()) if answer.status_code == 200 else None
+        if marker is None or marker.asset != asset:
+            raise NotFound(f"{asset} has no published version in {self._end}", hint="run its spec first")
+        return marker
+
+    def _opened(self) -> httpx.AsyncClient:
+        assert self._http is not None, "open() comes first"
+        return self._http
 
     def _refused(self, status: int, content: bytes, doing: str, timeout_s: float | None) -> Exception:
-        try:
-            told = json.loads(content)
-        except ValueError:
-            told = {}
-        text = str(told.get("errorMessage") or told.get("error") or content[:500].decode(errors="replace"))
-        what = f"{doing} {self._connection}: {text}"
-        code = str(told.get("errorCode") or told.get("error") or "")
-        if status == 504 or "timeout" in code.lower():
-            return TransientError(f"{doing} {self._connection} took longer than {timeout_s or 0:g} s", hint=_HINT)
-        if status in (429, 502, 503):
-            return TransientError(what, hint="Druid is starting, overloaded, or a part of it is away")
-        if "not found" in text and "Object" in text:
-            return NotFound(what, hint="the datasource has no segments yet: run the asset's spec first")
-        return TargetError(what, hint="see the broker's log for the query")
+        found = refused(status, content, doing, self._end)
+        if status == 504 or (isinstance(found, TransientError) and "timeout" in str(found).lower()):
+            return TransientError(f"{doing} {self._end} took longer than {timeout_s or 0:g} s", hint=_HINT)
+        return found
 
     @contextlib.asynccontextmanager
     async def _errors(self, doing: str, timeout_s: float | None = None) -> AsyncIterator[None]:
@@ -186,12 +227,12 @@ class DruidReader:
             async with asyncio.timeout(timeout_s and timeout_s + _GRACE_S):
                 yield
         except TimeoutError as error:
-            raise TransientError(f"{doing} {self._connection} took longer than {timeout_s:g} s", hint=_HINT) from error
+            raise TransientError(f"{doing} {self._end} took longer than {timeout_s:g} s", hint=_HINT) from error
         except httpx.HTTPStatusError as error:
-            raise TransientError(f"{doing} {self._connection}: {error}", hint="is it a router or broker?") from error
+            raise TransientError(f"{doing} {self._end}: {error}", hint="is it a router or broker?") from error
         except httpx.HTTPError as error:
             text = str(error) or type(error).__name__
-            raise TransientError(f"{doing} {self._connection}: {text}", hint="is the server running?") from error
+            raise TransientError(f"{doing} {self._end}: {text}", hint="is the server running?") from error
 
 
 def _row(row: Sequence[Any], converts: Sequence[Callable[[Any], Any]]) -> tuple[Any, ...]:
@@ -206,47 +247,3 @@ def _batch(rows: Sequence[tuple[Any, ...]], names: Sequence[str], types: Sequenc
     columns = zip(*rows, strict=True)
     arrays = [pa.array(list(values), type=to_arrow(type_)) for values, type_ in zip(columns, types, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, names=list(names))
-
-
-def _convert(type_: DataType) -> Callable[[Any], Any]:
-    """From Druid's JSON to a value of the column's type: it knows long, double, string and time alone."""
-    match type_.kind:
-        case Kind.BOOLEAN:
-            return lambda value: value in (True, 1, "true", "1")
-        case Kind.TINYINT | Kind.SMALLINT | Kind.INT | Kind.BIGINT:
-            return int
-        case Kind.FLOAT | Kind.DOUBLE:
-            return float
-        case Kind.DECIMAL:
-            quantum = Decimal(1).scaleb(-type_.scale)
-            return lambda value: Decimal(str(value)).quantize(quantum)
-        case Kind.STRING:
-            return str
-        case Kind.BINARY:
-            return base64.b64decode
-        case Kind.DATE:
-            return lambda value: date.fromisoformat(str(value)[:10])
-        case Kind.TIMESTAMP:
-            return lambda value: _instant(str(value))
-        case Kind.TIMESTAMP_NTZ:
-            return lambda value: _instant(str(value)).replace(tzinfo=None)
-        case Kind.ARRAY:
-            item = _convert(type_.fields[0].type)
-            return lambda value: [None if one is None else item(one) for one in _listed(value)]
-        case _:
-            return lambda value: json.loads(value) if isinstance(value, str) else value
-
-
-def _instant(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _listed(value: Any) -> list[Any]:
-    """A list as such, as JSON text, or the one value that Druid gives for a list of one."""
-    if isinstance(value, list):
-        return value
-    if isinstance(value, str) and value.startswith("["):
-        found: list[Any] = json.loads(value)
-        return found
-    return [value]

@@ -48,6 +48,7 @@ def compile_query(planned: Planned, table: Table, dialect_name: str) -> Statemen
 @lru_cache(maxsize=_KEPT)
 def _pieces(shape: Shape, table: Table, dialect_name: str) -> tuple[str | Param, ...]:
     found = dialect(dialect_name)
+    found.check(shape, table)
     builder = _Builder(shape, table, found)
     return tuple(cut(found.text(builder.query()), builder.params))
 
@@ -138,7 +139,7 @@ class _Builder:
             return self._dialect.is_nan(term.item.copy())
         if value is None:
             return exp.Is(this=term.item.copy(), expression=exp.Null())
-        return exp.EQ(this=term.item.copy(), expression=value.copy())
+        return self._dialect.compare(term.item.copy(), Comparator.EQ, value.copy())
 
     def _after(self, term: _Term, value: exp.Expr | Nan | None) -> Iterator[exp.Expr]:
         """What is sorted behind a value: NaN behind numbers, nulls last; where nulls are lowest, they go first."""

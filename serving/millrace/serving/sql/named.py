@@ -149,7 +149,7 @@ def _pieces(
             tree.expressions[position].replace(exp.alias_(item.copy(), f"column_{position + 1}", quoted=True))
     outputs = [
         exp.alias_(
-            _given(exp.column(exp.to_identifier(c.name, quoted=True), table=inside), c.type), f"__{i}", quoted=True
+            found.given(exp.column(exp.to_identifier(c.name, quoted=True), table=inside), c.type), f"__{i}", quoted=True
         )
         for i, c in enumerate(query.columns)
     ]
@@ -157,11 +157,6 @@ def _pieces(
     if limit is not None:
         outer = outer.limit(limit)
     return tuple(cut(found.text(outer), params))
-
-
-def _given(item: exp.Expr, type_: DataType) -> exp.Expr:
-    """An output as its type; what a store computes is often wider than what the text says."""
-    return item if type_.nested or type_.kind is Kind.BINARY else exp.cast(item, str(type_), dialect="spark")
 
 
 def _bind_parameters(tree: Any, query: NamedQuery, found: Dialect, params: dict[int, Param]) -> None:

@@ -16,8 +16,9 @@ from sqlglot.errors import SqlglotError
 
 from millrace.connectors.base import SqlTable
 from millrace.serving.sql.faults import QueryError
-from millrace.serving.sql.shape import Output, Param, Sort
+from millrace.serving.sql.shape import Output, Param, Shape, Sort
 from millrace.serving.sql.tree import Comparator, Function
+from millrace.spec.types import DataType, Kind
 
 MARK = "\x00"
 ALIAS = "input"
@@ -86,6 +87,10 @@ class Dialect(ABC):
     nulls_last: ClassVar[bool] = True
     has_nan: ClassVar[bool] = False
 
+    def check(self, shape: Shape, table: Table) -> None:
+        """Raises QueryError, for a person, when the store can't answer a query of this shape at all."""
+        return
+
     def marker(self, param: Param) -> exp.Expr:
         """Where a value goes."""
         return exp.Var(this=f"{MARK}{param.index}{MARK}")
@@ -93,6 +98,10 @@ class Dialect(ABC):
     def value(self, param: Param) -> exp.Expr:
         """A value as an expression of its column's type."""
         return self.marker(param)
+
+    def given(self, item: exp.Expr, type_: DataType) -> exp.Expr:
+        """An output of a named query as its type; what a store computes is often wider than what the text says."""
+        return item if type_.nested or type_.kind is Kind.BINARY else exp.cast(item, str(type_), dialect="spark")
 
     def compare(self, left: exp.Expr, comparator: Comparator, right: exp.Expr) -> exp.Expr:
         return _COMPARISONS[comparator](this=left, expression=right)

@@ -1,39 +1,83 @@
 """Druid: values are parameters in the order of the text, `?`, each with its type.
 
+Columns stand there in their stored types (`millrace.connectors.druid.layout.stored_type`): booleans as 0 and 1, times
+as µs, dates as texts; but the column of the time, `__time`, is a TIMESTAMP.
+
 https://druid.apache.org/docs/33.0.0/api-reference/sql-api#request-body
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlglot import exp
 
-from millrace.serving.sql.dialects.base import Dialect, Statement
+from millrace.serving.sql.dialects.base import Dialect, Statement, Table
 from millrace.serving.sql.faults import QueryError
-from millrace.serving.sql.shape import Output, Param, Sort
-from millrace.serving.sql.tree import Function
-from millrace.spec.types import Kind
+from millrace.serving.sql.shape import Output, Param, Shape, Sort
+from millrace.serving.sql.tree import Comparator, Function
+from millrace.spec.types import DataType, Kind
 
 _TYPES = {
-    Kind.BOOLEAN: "BOOLEAN",
     Kind.FLOAT: "DOUBLE",
     Kind.DOUBLE: "DOUBLE",
     Kind.DECIMAL: "DOUBLE",
     Kind.STRING: "VARCHAR",
     Kind.DATE: "VARCHAR",
-    Kind.TIMESTAMP: "TIMESTAMP",
-    Kind.TIMESTAMP_NTZ: "TIMESTAMP",
 }
+_CAST = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.FLOAT, Kind.DOUBLE})
+_KIND = "millrace kind"  # of what a marker stands for, among the node's notes
+_TIME = "__time"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DruidDialect(Dialect):
     name = "druid"
     sqlglot = "druid"
     nulls_last = False
+
+    def check(self, shape: Shape, table: Table) -> None:
+        """Rows that are not grouped are sorted by their time alone, and so have no pages but by the time."""
+        for sort in shape.order if not shape.grouped else ():
+            if sort.output.column is None or table.column(sort.output.column).name != _TIME:
+                raise QueryError(
+                    f"Druid sorts rows by their time alone, and not by '{sort.output.name}'",
+                    hint="group them (pages of groups have any order), or stream all rows",
+                )
+
+    def value(self, param: Param) -> exp.Expr:
+        found = self.marker(param)
+        found.meta[_KIND] = param.type.kind
+        return found
+
+    def compare(self, left: exp.Expr, comparator: Comparator, right: exp.Expr) -> exp.Expr:
+        return super().compare(left, comparator, _as_time(right) if _is_time(left) else right)
+
+    def member(self, left: exp.Expr, param: Param, *, negated: bool) -> exp.Expr:
+        """A list against the time: of as many values as it has, all are ms."""
+        if _is_time(left):
+            left = exp.Anonymous(this="TIMESTAMP_TO_MILLIS", expressions=[left])
+            left = exp.Mul(this=left, expression=exp.Literal.number(1000))
+        return super().member(left, param, negated=negated)
+
+    def given(self, item: exp.Expr, type_: DataType) -> exp.Expr:
+        """Times, dates and booleans are converted from what Druid has for them."""
+        return super().given(item, type_) if type_.kind in _CAST else item
+
+    def aggregate(self, output: Output, column: exp.Expr | None) -> exp.Expr:
+        """The least and the greatest of texts is nothing that Druid knows; dates are texts that it can read."""
+        found = super().aggregate(output, column)
+        if column is None or output.function not in (Function.MIN, Function.MAX) or _is_time(column):
+            return found
+        if output.type.kind is Kind.DATE:
+            found.set("this", exp.Anonymous(this="TIME_PARSE", expressions=[column]))
+            return exp.Anonymous(this="TIME_FORMAT", expressions=[found, exp.Literal.string("yyyy-MM-dd")])
+        if output.type.kind in (Kind.STRING, Kind.BINARY):
+            raise QueryError(f"Druid knows no {output.function} of texts")
+        return found
 
     def like(self, left: exp.Expr, param: Param, *, negated: bool) -> exp.Expr:
         pattern = exp.Escape(
@@ -81,9 +125,28 @@ def _sent(param: Param, value: Any) -> Iterator[dict[str, Any]]:
         yield {"type": type_, "value": _json(item)}
 
 
+def _is_time(item: exp.Expr) -> bool:
+    column = item.find(exp.Column)
+    return column is not None and column.name == _TIME
+
+
+def _as_time(value: exp.Expr) -> exp.Expr:
+    """A value that is compared with `__time`: µs, or the text of a date."""
+    match value.meta.get(_KIND):
+        case Kind.TIMESTAMP | Kind.TIMESTAMP_NTZ:
+            millis = exp.Div(this=value, expression=exp.Literal.number(1000))
+            return exp.Anonymous(this="MILLIS_TO_TIMESTAMP", expressions=[millis])
+        case Kind.DATE:
+            return exp.Anonymous(this="TIME_PARSE", expressions=[value])
+    return value
+
+
 def _json(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.replace(tzinfo=None).isoformat(" ", timespec="milliseconds")
+        since = (value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - _EPOCH
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    if isinstance(value, bool):
+        return int(value)
     if isinstance(value, date):
         return value.isoformat()
     return float(value) if isinstance(value, Decimal) else value

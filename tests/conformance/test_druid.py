@@ -1,0 +1,41 @@
+"""Druid does what every target does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+from millrace.spec.connector import Mode
+from tests.conformance.gap import Gap, never, todo
+from tests.conformance.target import TargetCase
+from tests.servers.druid import Druid
+
+_NO_MERGE = never("Druid replaces whole segments: it knows no key by which a row could be changed")
+_NO_PASSWORD = todo("Druid's own extension for passwords, druid-basic-security, was not to be had for the tests")
+
+
+class TestDruid(TargetCase):
+    connector = "druid"
+    gaps: ClassVar[Mapping[str, Gap]] = {
+        "test_a_merge_changes_rows_and_takes_them_away_and_is_the_same_when_repeated": _NO_MERGE,
+        "test_a_merge_is_not_seen_before_its_publish": _NO_MERGE,
+        "test_a_merge_that_died_is_begun_again": _NO_MERGE,
+        "test_a_merge_may_bring_a_column_and_leave_a_null": _NO_MERGE,
+        "test_older_versions_of_a_line_retire_and_their_rows_stay": _NO_MERGE,
+        "test_a_merge_into_rows_that_are_gone_is_refused": _NO_MERGE,
+        "test_a_key_that_is_no_column_is_refused_before_anything_is_written": never("a datasource has no key"),
+        "test_rows_with_one_key_leave_one_whole_row": never("a datasource has rows, and no key that only one may have"),
+        "test_a_wrong_password_is_refused_and_neither_it_nor_the_right_one_is_shown": _NO_PASSWORD,
+        "test_secrets_are_never_logged": _NO_PASSWORD,
+    }
+
+    @classmethod
+    def serve(cls) -> AbstractContextManager[Druid]:
+        return Druid()
+
+    def url(self) -> str:
+        return str(self.server.url)
+
+    def options(self, asset: str, mode: Mode = Mode.REPLACE) -> Mapping[str, Any]:
+        return {"timestamp": "at"} if mode is Mode.APPEND else {"segment_granularity": "all"}
