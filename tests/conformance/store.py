@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pytest
+import uvloop
 
 from millrace.connectors.base import DirtyRow, Field, Loaded, Loader, Target, Version
 from millrace.connectors.wire.arrow_types import columns_of
@@ -102,7 +103,8 @@ class StoreCase(Case, ABC):
             finally:
                 await seen.close()
 
-        return asyncio.run(main())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the servers do
+            return runner.run(main())
 
     def notes(self, *ids: int, asset: str = "") -> list[str | None]:
         """Of rows made by `people`: their notes, None for a row that isn't there."""

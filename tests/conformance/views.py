@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any, Protocol
 
 from millrace.connectors.base import KeyReader, SqlReader
@@ -30,7 +31,8 @@ class View(Protocol):
 def view(role: TargetRole, connection: Connection, asset: str, options: Mapping[str, Any]) -> View:
     reader = implementation(role.reader, "the reader")
     if "multi_get" in role.lookups:
-        return _ByKey(reader(connection, asset))
+        patience = {"timeout_s": _TIMEOUT_S} if "timeout_s" in signature(reader).parameters else {}
+        return _ByKey(reader(connection, asset, **patience))
     return _BySql(reader(connection), asset, options)
 
 

@@ -4,6 +4,7 @@ Life of a run, as a connector sees it. D = on the driver, E = in a Spark task on
 
     Source.plan      D  once; its answer is frozen in the catalog, a retry of the run gets the same plan
     Source.read      D  builds a DataFrame of exactly what the plan says; evaluated once
+    Target.foresee   D  before `prepare`, where `wanted_keys` asks for some of the keys that will be loaded
     Target.prepare   D  before a load; may be called again after a crash and then starts the version anew
     Target.loader    D  gives the `Loader`, which is pickled and opened in each task
     Loader.*         E  a task may be killed and run again: what it wrote must be overwritten, never doubled
@@ -249,6 +250,13 @@ class Target(ABC):
     @abstractmethod
     def check(self, columns: Sequence[Column]) -> None:
         """Before anything is written: reach the store, and raise for columns that its layout can't hold."""
+
+    def wanted_keys(self, version: Version) -> int:
+        """How many keys of a version's rows `foresee` wants to see before `prepare`; none, and no cost, by default."""
+        return 0
+
+    def foresee(self, version: Version, keys: pa.Table) -> None:
+        """Look at the key columns of rows drawn evenly from a version, for the `prepare` that follows."""
 
     @abstractmethod
     def prepare(self, version: Version) -> None:

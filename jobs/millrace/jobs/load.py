@@ -43,6 +43,8 @@ def load(context: RunContext, name: str) -> Stats:
     started = time.perf_counter()
     try:
         frame = stage_frame(context)  # waits for the session, whose JVM a target may want to use
+        if wanted := target.wanted_keys(version):
+            target.foresee(version, _some_keys(frame, target, wanted / max(wanted, staged)))
         target.prepare(version)
         totals, sample = _run_channels(frame, target.loader(version), gate)
         target.seal(version)
@@ -116,8 +118,18 @@ def stage_frame(context: RunContext) -> DataFrame:
 
 def run_over_keys(frame: DataFrame, target: Target, task: BatchTask) -> int:
     """Run a batch task over the key columns of a stage, in Spark; the sum of its answers."""
-    keys = frame.select(*["`" + name.replace("`", "``") + "`" for name in target.key_columns])
+    keys = _key_columns(frame, target)
     return sum(int(row.found) for row in map_batches(keys, _task(task), "found bigint").collect())
+
+
+def _some_keys(frame: DataFrame, target: Target, fraction: float) -> pa.Table:
+    """The key columns of about this part of the rows."""
+    keys = _key_columns(frame, target)
+    return (keys if fraction == 1 else keys.sample(fraction)).toArrow()
+
+
+def _key_columns(frame: DataFrame, target: Target) -> DataFrame:
+    return frame.select(*["`" + name.replace("`", "``") + "`" for name in target.key_columns])
 
 
 def _run_channels(frame: DataFrame, loader: Loader, gate: GateClient) -> tuple[TargetStatistics, bytes]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from millrace.connectors.base import Version
 from millrace.connectors.hbase import layout
-from millrace.connectors.hbase.columns import MAX_CELL_BYTES, encode_keys, encode_rows
-from millrace.connectors.hbase.layout import Manifest, RowKey, parse_manifest
+from millrace.connectors.hbase.columns import MAX_CELL_BYTES, encode_keys, encode_rows, even_splits
+from millrace.connectors.hbase.layout import Manifest, RowKey, ordered_integer, parse_manifest
 from millrace.connectors.hbase.mutations import batch_mutations, calls
 from millrace.connectors.hbase.options import Cells, HBaseOptions, RowKeyForm
 from millrace.connectors.hbase.values import key_maker, row_decoder
@@ -211,3 +211,11 @@ def test_a_key_that_does_not_fit_is_refused_before_anything_is_asked() -> None:
 
 def _columns(batch: Any) -> dict[str, Any]:
     return dict(zip(batch.schema.names, batch.columns, strict=True))
+
+
+def test_a_table_is_split_so_that_each_region_gets_about_as_many_keys() -> None:
+    row_key, types = RowKey(KeyTemplate.parse("{id}"), RowKeyForm.ORDERED), {"id": parse_type("bigint")}
+    keys = pa.table({"id": pa.array([*range(-100, 900), None, 5, 5], pa.int64())})
+    assert even_splits(row_key, types, keys, 4) == [ordered_integer(n, 8) for n in (150, 400, 650)]
+    assert even_splits(row_key, types, keys.slice(0, 2), 4) == [ordered_integer(-99, 8)]
+    assert even_splits(row_key, types, keys.slice(1000, 1), 4) == []

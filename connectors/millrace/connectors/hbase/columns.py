@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from millrace.connectors.base import DirtyRow, Field
 from millrace.connectors.hbase.layout import INTEGER_BYTES, MAX_ROW_KEY_BYTES, Manifest, RowKey
@@ -123,6 +124,15 @@ def encode_keys(row_key: RowKey, types: Mapping[str, DataType], batch: pa.Record
     for row in np.flatnonzero((lengths > MAX_ROW_KEY_BYTES) | (lengths == 0)).tolist():
         reasons.setdefault(row, f"the row key has {lengths[row]:,} bytes, and HBase takes 1 to {MAX_ROW_KEY_BYTES:,}")
     return Encoded(keys, reasons)
+
+
+def even_splits(row_key: RowKey, types: Mapping[str, DataType], keys: pa.Table, regions: int) -> list[bytes]:
+    """Where to split a table so that each region gets about as many of these keys; at fewer places for fewer keys."""
+    encoded = encode_keys(row_key, types, keys)
+    kept = np.delete(np.arange(len(encoded.values)), list(encoded.refused))
+    found = pc.unique(encoded.values.take(kept)).sort()
+    places = {len(found) * region // regions for region in range(1, regions)} - {0, len(found)}
+    return [found[place].as_py() for place in sorted(places)]
 
 
 def crc32(keys: pa.LargeBinaryArray) -> Hashes:

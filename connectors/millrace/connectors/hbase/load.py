@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from millrace.connectors.hbase.staging import Staging
 
 _PUBLISH_ATTEMPTS = 10
+_KEYS_A_REGION = 1000
+_MOST_KEYS = 100_000
 
 
 def _now() -> datetime:
@@ -43,6 +45,7 @@ class HBaseTarget(Target):
         self._clock = clock
         self._endpoint: Endpoint = endpoint_of(connection)
         self._opened: Tables | None = None
+        self._foreseen: dict[str, list[bytes]] = {}  # by version, where to split its table
 
     def check(self, columns: Sequence[Column]) -> None:
         try:
@@ -61,6 +64,18 @@ class HBaseTarget(Target):
                 hint="add `hbase_home` (or `classpath`) to the connection's URL, see docs/hbase.md",
             )
         self._tables.names("looking for the store")
+
+    def wanted_keys(self, version: Version) -> int:
+        """Some for each region, where the row key's form alone doesn't tell where to split a new table."""
+        regions = self.hbase.regions or 1
+        told = layout.row_key_of(self.hbase).split_points(regions)
+        return 0 if told or regions < 2 or not version.own_rows else min(regions * _KEYS_A_REGION, _MOST_KEYS)
+
+    def foresee(self, version: Version, keys: pa.Table) -> None:
+        from millrace.connectors.hbase.columns import even_splits
+
+        types = {column.name: column.type for column in version.columns}
+        self._foreseen[version.id] = even_splits(layout.row_key_of(self.hbase), types, keys, self.hbase.regions or 1)
 
     def prepare(self, version: Version) -> None:
         """Announce the version and make its table. What an earlier attempt at it has left is removed."""
@@ -203,10 +218,14 @@ class HBaseTarget(Target):
         return self._opened
 
     def _create(self, doing: str, manifest: Manifest, current: Manifest | None) -> None:
-        """Make the version's table; split as the row key's form says, or as HBase has split the current version's."""
+        """Make the version's table; split as the row key's form says, or as HBase has split the current version's.
+
+        Where both leave it in fewer parts than asked for, the keys that are about to be loaded say where.
+        """
         splits = manifest.row_key.split_points(self.hbase.regions)
         if not splits and current is not None and self._tables.exists(doing, current.table):
             splits = [region.start for region in self._tables.regions(doing, current.table) if region.start]
+        splits = max(splits, self._foreseen.get(manifest.version, []), key=len)
         if not splits or not self._endpoint.has_java:
             self._tables.create(doing, manifest.table, manifest.families)
             return
