@@ -92,7 +92,7 @@ def _same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from batches
 
 
-def _wait_for(path: Path, seconds: float = 60.0) -> None:
+def _wait_for(path: Path, seconds: float = 300.0) -> None:
     """The JVM writes the archive while it ends."""
     deadline = time.monotonic() + seconds
     size = -1
