@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from benchmarks.examples import plays as plays_of_example
+from millrace.catalog import Catalog
 from millrace.connectors.druid import layout, tasks
 from millrace.connectors.druid.endpoint import endpoint_of
 from millrace.connectors.druid.link import Link
 from millrace.connectors.druid.loader import staged
 from millrace.connectors.staging import StagingFolder
 from millrace.connectors.wire.arrow_types import columns_of
-from millrace.errors import TargetError, TransientError
+from millrace.errors import CheckFailed, TargetError, TransientError
+from millrace.jobs.request import RunRequest
+from millrace.jobs.session import SessionHolder
+from millrace.jobs.windows import parse_window
+from millrace.serving import connect
+from millrace.serving.sql import approx_distinct, sum_
 from millrace.spec.connection import Connection, parse_url
 from millrace.spec.connector import Mode
-from tests.connectors.druid.stores import every_type, load, load_whole, new_asset, plays, publish, target, version_of
+from tests.connectors.druid.stores import (
+    DAY,
+    every_type,
+    load,
+    load_whole,
+    new_asset,
+    plays,
+    publish,
+    target,
+    version_of,
+)
+from tests.jobs.conftest import Workspace, make_settings
 from tests.servers.druid import Druid
 from tests.servers.kafka import KafkaServer
 from tests.servers.process import free_port, wait_until
+
+SPEC = Path(__file__).parents[3] / "specs/play_hours.yaml"
 
 
 def rows_of(druid: Druid, datasource: str, what: str = "COUNT(*)", where: str = "") -> Any:
@@ -236,6 +257,34 @@ def test_druid_reads_a_topic_as_long_as_the_spec_says_so(druid: Druid, kafka: Ka
     assert druid.get(f"/druid/indexer/v1/supervisor/{asset}")["suspended"] is False
     store.unpublish(asset)
     link.post("ending", f"/druid/indexer/v1/supervisor/{asset}/terminate", {})
+
+
+@pytest.mark.usefixtures("spark")
+def test_the_example_spec_runs_from_kafka_to_its_api(tmp_path: Path, druid: Druid, kafka: KafkaServer) -> None:
+    asset, topic = new_asset(), kafka.new_topic(2)
+    text = SPEC.read_text().replace("asset: play_hours", f"asset: {asset}").replace("topic: plays", f"topic: {topic}")
+    assert asset in text
+    day = parse_window("2026-01-01/2026-01-02")
+    start_ms = int(DAY.timestamp() * 1000)
+    for partition in range(2):
+        messages = list(plays_of_example(partition))[:500]
+        kafka.produce(topic, messages, partition, timestamp_ms=start_ms + 1000)
+    settings = make_settings(tmp_path, {"events": kafka.url, "druid_main": druid.url})
+    session = SessionHolder(settings)
+    with Catalog.open(settings.catalog_url) as catalog, connect(settings) as client:
+        place = Workspace(settings, catalog, session)
+        for _ in range(2):  # the same interval again is the same
+            report = place.run(text, RunRequest(day))
+            assert report.error is None, report.error
+            api = client.sql("play_hours")
+            found = api.select("country", sum_("plays"), approx_distinct("user_id")).group_by("country").rows()
+            assert sum(row["sum_plays"] for row in found) == 1000
+            assert 900 < sum(row["approx_distinct_user_id"] for row in found) <= 1050
+        published = catalog.versions.current(asset)
+        refused = place.run(text.replace("not_null: [song, at]", "unique: [country]"), RunRequest(day))
+        assert isinstance(refused.error, CheckFailed)
+        assert catalog.versions.current(asset) == published
+        assert api.select(sum_("plays")).rows() == [{"sum_plays": 1000}]
 
 
 def _count(link: Link, datasource: str) -> int:
