@@ -33,7 +33,7 @@ SECONDS = 5
 ROUNDS = 3
 CONNECTIONS = 64
 KEYS = 100
-_GET = """
+GET = """
 request = function()
   local headers = {{["Accept"] = "application/x-protobuf", ["Authorization"] = "Bearer {token}"}}
   return wrk.format("GET", "{prefix}" .. math.random(0, {most}), headers)
@@ -144,9 +144,9 @@ def main() -> None:
         webdis = stack.enter_context(Webdis(store.port, core))
         port = stack.enter_context(pinned_server(settings, core))
         base = f"http://127.0.0.1:{port}"
-        get = _GET.format(prefix="/v1/kv/bench/", most=rows - 1, token=token)
+        get = GET.format(prefix="/v1/kv/bench/", most=rows - 1, token=token)
         mget = _MGET.format(path="/v1/kv/bench:mget", most=rows - 1, keys=KEYS, token=token)
-        webdis_get = _GET.format(prefix=f"/GET/{prefix.replace(':', '%3A')}", most=rows - 1, token="-")
+        webdis_get = GET.format(prefix=f"/GET/{prefix.replace(':', '%3A')}", most=rows - 1, token="-")
         found: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             found.setdefault("get", []).append(wrk(base, get, other, folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -96,7 +97,7 @@ class RemoteApis:
         except BaseException:
             await answer.aclose()
             raise
-        return Answer(Stream(columns_of(reader.schema), _batches(reader, answer)), _version(answer))
+        return Answer(Stream(columns_of(reader.schema), _batches(reader, pipe, answer)), _version(answer))
 
 
 class _Pipe(io.RawIOBase):
@@ -106,6 +107,7 @@ class _Pipe(io.RawIOBase):
         self._pieces = answer.aiter_bytes()
         self._loop = loop
         self._rest = b""
+        self.digest = hashlib.sha256()
 
     def readable(self) -> bool:
         return True
@@ -120,6 +122,7 @@ class _Pipe(io.RawIOBase):
             wanted -= len(piece)
         whole = b"".join(parts)
         given, self._rest = (whole, b"") if size < 0 else (whole[:size], whole[size:])
+        self.digest.update(given)
         return given
 
 
@@ -127,14 +130,30 @@ async def _next(pieces: AsyncIterator[bytes]) -> bytes:
     return await anext(pieces, b"")
 
 
-async def _batches(reader: Any, answer: httpx.Response) -> AsyncIterator[Any]:
-    """Batch after batch; closing it early hangs up, which ends the store's work."""
+async def _batches(reader: Any, pipe: _Pipe, answer: httpx.Response) -> AsyncIterator[Any]:
+    """Batch after batch; closing it early hangs up, which ends the store's work.
+
+    Raises TransientError for a stream that was cut off, or whose bytes are not those that were sent (its checksum).
+    """
+    rows = 0
 
     def following() -> Any:
-        return next(iter(reader), None)
+        before = pipe.digest.copy()
+        try:
+            found = reader.read_next_batch_with_custom_metadata()
+        except StopIteration:
+            raise TransientError("the stream of rows has no end: it was cut off", hint="ask again") from None
+        about = found.custom_metadata or {}
+        if b"checksum" not in about:
+            return found.batch
+        sent, got = (int(about[b"rows"]), about[b"checksum"].decode()), (rows, f"sha256:{before.hexdigest()}")
+        if sent != got:
+            raise TransientError(f"the stream of rows is damaged: {sent[0]} rows were sent, {got[0]} arrived")
+        return None
 
     try:
         while (batch := await asyncio.to_thread(following)) is not None:
+            rows += batch.num_rows
             yield batch
     finally:
         await answer.aclose()

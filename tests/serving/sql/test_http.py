@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from tests.servers.clickhouse import ClickHouseDatabase
+from tests.servers.redis import RedisServer
 from tests.serving.http.running import Running, serving
 from tests.serving.sql.conftest import DEFINITION, people
 from tests.serving.sql.publishing import SqlPublisher, olap_workspace
@@ -155,3 +156,42 @@ def test_a_client_that_leaves_stops_the_store(
     until(lambda: clickhouse_database.query(others).strip() == "0")
     with running.client() as client:
         assert client.post("/v1/sql/users", json={"select": [{"count": "*"}]}).status_code == 200
+
+
+def test_an_answer_over_the_size_that_its_api_allows_is_refused(
+    publisher: SqlPublisher, tmp_path: Path, clickhouse_database: ClickHouseDatabase
+) -> None:
+    publisher.apis = [{"sql": {**DEFINITION, "limits": {"size": "20KiB"}}}]
+    publisher.publish(people(ROWS))
+    with (
+        olap_workspace(tmp_path, clickhouse_database.url) as (settings, _),
+        serving(settings) as server,
+        server.client() as client,
+    ):
+        answer = client.post("/v1/sql/users", json={})
+        assert (answer.status_code, answer.json()["type"]) == (413, "urn:millrace:problem:too-large")
+        small = client.post("/v1/sql/users", json={"limit": 2, "select": ["id"]})
+        assert small.status_code == 200, small.text
+        assert client.post("/v1/sql/users:stream", json={}).status_code == 200
+
+
+def test_servers_share_answers_of_queries(
+    publisher: SqlPublisher, tmp_path: Path, clickhouse_database: ClickHouseDatabase, redis_server: RedisServer
+) -> None:
+    cache = {"ttl": "1h", "shared": "shared", "compression": "zstd"}
+    publisher.apis = [{"sql": {**DEFINITION, "cache": cache}}]
+    publisher.publish(people(ROWS))
+    tree = {"where": {"column": "id", "lt": 20}, "order_by": ["id"]}
+    with olap_workspace(tmp_path, clickhouse_database.url) as (settings, _):
+        connections = tmp_path / "connections.yaml"
+        connections.write_text(f"{connections.read_text()}shared: {redis_server.url}\n")
+        with serving(settings) as one, serving(settings) as other, one.client() as first, other.client() as second:
+            fetched = first.post("/v1/sql/users", json=tree)
+            assert (fetched.status_code, fetched.headers["x-millrace-origin"]) == (200, "store")
+            until(lambda: len(redis_server.client().keys("millrace:cache:users:*")) == 1)
+            shared = second.post("/v1/sql/users", json=tree)
+            assert (shared.headers["x-millrace-origin"], shared.content) == ("l2", fetched.content)
+            publisher.publish(people(ROWS, seed=8))
+            until(lambda: second.post("/v1/sql/users", json=tree).headers["etag"] != shared.headers["etag"])
+            page = first.get("/metrics").text
+    assert 'millrace_cache_shared_kept_bytes{api="users"}' in page

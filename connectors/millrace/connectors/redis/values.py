@@ -84,7 +84,17 @@ def keys_maker(manifest: Manifest) -> Callable[[Sequence[Key]], list[bytes]]:
         if type(keys) is list and {*map(type, keys)} == {int} and min(keys) >= _SURE_MIN and max(keys) <= _SURE_MAX:
             texts = repr(keys)[1:-1].encode().split(b", ")
             return [before + text + after for text in texts] if after else [before + text for text in texts]
-        return [*map(make, keys)]
+        return make_from_digits(keys) or [*map(make, keys)]
+
+    def make_from_digits(keys: Sequence[Key]) -> list[bytes]:
+        """Of texts that are whole numbers as they are usually written; none when one of them is anything else."""
+        if {*map(type, keys)} != {str}:
+            return []
+        texts = cast(Sequence[str], keys)
+        whole, lengths = "".join(texts), [*map(len, texts)]
+        if not (whole.isascii() and whole.isdigit() and min(lengths) > 0 and max(lengths) < _SURE_DIGITS):
+            return []
+        return [] if any(text[0] == "0" for text in texts) else [before + text.encode() + after for text in texts]
 
     def make_from_texts(keys: Sequence[Key]) -> list[bytes]:
         if {*map(type, keys)} == {str}:

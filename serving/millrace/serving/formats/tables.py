@@ -14,8 +14,10 @@ from millrace.connectors.base import Field
 from millrace.serving.call import Table
 from millrace.serving.formats.accept import Format
 from millrace.serving.formats.values import json_plain
+from millrace.serving.refusals import TooLarge
 from millrace.serving.sql.stream import ArrowEncoder, CsvEncoder, Encoder, NdjsonEncoder, Summary, encode_whole
 from millrace.spec.types import Column
+from millrace.spec.units import parse_size
 
 #: What a SQL API's answers can be had in; the first one when a request takes anything.
 TABLES = (Format.JSON, Format.ARROW, Format.NDJSON, Format.CSV)
@@ -43,6 +45,15 @@ def encode_table(table: Table, version: str, wanted: Format, mark: str = "") -> 
         **({"origin": mark} if mark else {}),
     }
     return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+
+
+def within(limits: Mapping[str, object], body: bytes) -> bytes:
+    """The body, if it is no larger than `limits.size` of its API. Raises TooLarge."""
+    size = limits.get("size")
+    if size is not None and len(body) > parse_size(str(size)):
+        hint = "ask for less, take pages, or stream the answer"
+        raise TooLarge(f"the answer has {len(body)} bytes, of at most {size}", hint=hint)
+    return body
 
 
 def _records(table: Table) -> Iterator[Mapping[str, object]]:

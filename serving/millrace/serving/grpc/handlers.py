@@ -121,13 +121,14 @@ async def _kv_exists(service: Service, data: bytes, context: Context) -> bytes:
 
 
 async def _sql_query(service: Service, data: bytes, context: Context) -> bytes:
-    from millrace.serving.formats.tables import encode_table
+    from millrace.serving.formats.tables import encode_table, within
 
     request = _parsed("QueryRequest", data)
     call = Call(Operation.QUERY, _json(request.query, "query"), context)
-    answer = await service.registry.call(request.api, "sql", call)
+    served = service.registry.find(request.api, "sql")
+    answer = await served.call(call)
     table = answer.body
-    arrow = encode_table(table, answer.version, Format.ARROW)
+    arrow = within(served.plan.profile.limits, encode_table(table, answer.version, Format.ARROW))
     origin = answer.origin.mark
     reply = message("Table")(version=answer.version, arrow=arrow, cursor=table.cursor or "", origin=origin)
     found: bytes = reply.SerializeToString()

@@ -235,12 +235,11 @@ class Connection(asyncio.Protocol):
             await exchange.turn
 
     async def send(self, data: bytes) -> None:
-        """Send a part of the answer whose turn it is, no faster than the client reads."""
+        """Send a part of the answer whose turn it is, no faster than the client reads, and let others have a turn."""
         if self._transport is None:
             raise ConnectionResetError("the client has left")
         self._transport.write(data)
-        if self._writable is not None:
-            await asyncio.shield(self._writable)
+        await (asyncio.sleep(0) if self._writable is None else asyncio.shield(self._writable))
 
     def abort(self) -> None:
         """Cut the connection off, so that a half-sent answer can't be taken for a whole one."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from millrace.serving.call import Answer, Call, Operation, Stream
 from millrace.serving.formats import Format, negotiate
-from millrace.serving.formats.tables import ENCODERS, STREAMS, TABLES, encode_table
+from millrace.serving.formats.tables import ENCODERS, STREAMS, TABLES, encode_table, within
 from millrace.serving.http.json_body import json_body
 from millrace.serving.http.kv import context_of, headers_of
 from millrace.serving.http.messages import Header, Request, Response
@@ -39,7 +39,8 @@ async def _post(service: Service, request: Request) -> Response:
     headers: tuple[Header, ...] = headers_of(served, answer)
     if answer.body.cursor is not None:
         headers += ((b"millrace-next", answer.body.cursor.encode()),)
-    body = encode_table(answer.body, answer.version, wanted, answer.origin.mark)
+    whole = encode_table(answer.body, answer.version, wanted, answer.origin.mark)
+    body = within(served.plan.profile.limits, whole)
     return Response(200, body, wanted.content_type.encode(), headers)
 
 

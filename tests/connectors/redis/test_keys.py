@@ -1,0 +1,51 @@
+"""Keys of many at once are those of each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace.connectors.base import Field, Version
+from millrace.connectors.redis.layout import Manifest
+from millrace.connectors.redis.options import RedisOptions
+from millrace.connectors.redis.values import key_maker, keys_maker
+from millrace.spec.types import column
+
+NUMBERS = st.one_of(
+    st.integers(),
+    st.integers(0, 99),
+    st.integers(0, 10**10).map(str),
+    st.text("0123456789-+ .\x00²", max_size=4),
+    st.booleans(),
+    st.floats(),
+    st.none(),
+)
+KEYS = st.one_of(
+    st.lists(st.integers(0, 10**6), max_size=8),
+    st.lists(st.integers(0, 10**6).map(str), max_size=8),
+    st.lists(st.text(max_size=3), max_size=4),
+    st.lists(NUMBERS, max_size=4),
+)
+
+
+def outcome(make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except ValueError:
+        return ValueError
+
+
+@pytest.mark.parametrize("type_", ["bigint", "int", "string", "date"])
+@pytest.mark.parametrize("template", ["{id}", "user/{id}/profile"])
+@given(keys=KEYS)
+def test_keys_are_made_for_many_as_for_one(type_: str, template: str, keys: list[Any]) -> None:
+    options = RedisOptions.model_validate({"connection": "c", "key": template})
+    manifest = Manifest.of(Version("users", "01abc", (Field(column("id", type_), 1),)), options)
+    one, many = key_maker(manifest), keys_maker(manifest)
+    alone = outcome(lambda: [one(key) for key in keys])
+    assert outcome(lambda: many(keys)) == alone
+    assert outcome(lambda: many(tuple(keys))) == alone
