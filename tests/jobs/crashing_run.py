@@ -2,6 +2,7 @@
 
 python -m tests.jobs.crashing_run SPEC HOME "begin stage"
 python -m tests.jobs.crashing_run SPEC HOME "begin stage" RUN   does only that step, of a run that was begun before
+python -m tests.jobs.crashing_run SPEC HOME "begin stage" 2026-03-01/2026-03-02   of the run for an interval
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 from millrace.catalog import Catalog
 from millrace.jobs import runner, steps
 from millrace.jobs.context import Silent
+from millrace.jobs.request import RunRequest
 from millrace.jobs.session import SessionHolder
+from millrace.jobs.windows import parse_window
 from millrace.spec import load_spec
 from millrace.spec.settings import Settings
 
@@ -43,7 +46,9 @@ class Killer(Silent):
 
 
 def main() -> None:
-    path, home, moment, *run_id = sys.argv[1:]
+    path, home, moment, *more = sys.argv[1:]
+    intervals, run_id = [word for word in more if "/" in word], [word for word in more if "/" not in word]
+    request = RunRequest(parse_window(intervals[0])) if intervals else None
     settings = Settings.from_env(
         {
             "MILLRACE_HOME": home,
@@ -55,7 +60,7 @@ def main() -> None:
     if run_id:
         steps.do_step(run_id[0], moment.split(" ")[1], settings, Killer(moment))
     with Catalog.open(settings.catalog_url) as catalog, SessionHolder(settings) as session:
-        runner.run(load_spec(Path(path)), settings, catalog, session, None, Killer(moment))
+        runner.run(load_spec(Path(path)), settings, catalog, session, request, Killer(moment))
 
 
 if __name__ == "__main__":

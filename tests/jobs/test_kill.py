@@ -84,10 +84,10 @@ def write_spec(workspace: Workspace, run: int, limits: str = "") -> str:
     return text
 
 
-def crash(workspace: Workspace, moment: str) -> None:
+def crash(workspace: Workspace, moment: str, *more: str) -> None:
     home = workspace.settings.home
     done = subprocess.run(
-        [sys.executable, "-m", "tests.jobs.crashing_run", str(home / "spec.yaml"), str(home), moment],
+        [sys.executable, "-m", "tests.jobs.crashing_run", str(home / "spec.yaml"), str(home), moment, *more],
         env={name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_GATEWAY")},
         capture_output=True,
         text=True,
