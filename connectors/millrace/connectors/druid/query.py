@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from millrace.connectors.druid.link import CONNECT_S, CONTEXT, SQL_PATH
 from millrace.connectors.druid.options import DruidOptions
 from millrace.connectors.druid.pointer import path as pointer_path
 from millrace.connectors.druid.values import converter
+from millrace.connectors.endings import Endings
 from millrace.errors import NotFound, TransientError
 from millrace.spec.connection import Connection
 from millrace.spec.types import DataType
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import httpx
     import pyarrow as pa
 
-_log = logging.getLogger(__name__)
 POINTER_S = 5.0
 _KNOWN_S = 1.0
 _GRACE_S = 1.0
@@ -60,12 +59,12 @@ class DruidReader:
         self._end = endpoint_of(connection)
         self._http: httpx.AsyncClient | None = None
         self._known: dict[str, tuple[float, Marker]] = {}
-        self._cancelling: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Make the connection pool. Raises TransientError when the broker can't be reached."""
         import httpx
 
+        self._endings = Endings(httpx.HTTPError)
         timeout = httpx.Timeout(None, connect=CONNECT_S)
         self._http = httpx.AsyncClient(
             auth=self._end.login, verify=self._end.verify, timeout=timeout, follow_redirects=True
@@ -133,9 +132,9 @@ class DruidReader:
 
     async def close(self) -> None:
         """Free the connections. A second call does nothing."""
-        await asyncio.gather(*self._cancelling)
-        http, self._http = self._http, None
-        if http is not None:
+        if self._http is not None:
+            await self._endings.wait()
+            http, self._http = self._http, None
             await http.aclose()
 
     async def _lines(
@@ -165,23 +164,12 @@ class DruidReader:
                 raise TransientError(f"{doing} {self._end}: the answer broke off in its middle")
         finally:
             if not whole:
-                self._cancel_soon(query_id)
-
-    def _cancel_soon(self, query_id: str) -> None:
-        """End it in the broker, which would go on: whoever has left doesn't wait for that."""
-        task = asyncio.get_running_loop().create_task(self._cancel(query_id))
-        self._cancelling.add(task)
-        task.add_done_callback(self._cancelling.discard)
+                self._endings.add(self._cancel(query_id), f"query {query_id} in {self._end}")
 
     async def _cancel(self, query_id: str) -> None:
-        import httpx
-
-        if self._http is None:
-            return
-        try:
+        """End it in the broker, which would go on."""
+        if self._http is not None:
             await self._http.delete(f"{self._end.broker}{SQL_PATH}/{query_id}", timeout=CONNECT_S)
-        except httpx.HTTPError as error:  # the broker ends it at the query's own timeout
-            _log.warning("cancelling query %s in %s: %s", query_id, self._end, repr(error))
 
     async def _marker(self, asset: str, name: str) -> Marker:
         """The pointer, asked for at most once a second. Raises NotFound when nothing is published."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from millrace.connectors.base import SqlTable
+from millrace.connectors.endings import Endings
 from millrace.connectors.mysql.client import TooSlow, driver_tls, explain
 from millrace.connectors.mysql.endpoint import Endpoint, endpoint
 from millrace.connectors.mysql.options import MysqlOptions
@@ -26,6 +27,7 @@ _CONNECTIONS = 16
 _RECYCLE_S = 300
 _BATCH_ROWS = 8192
 _GRACE_S = 1.0
+_NO_SUCH_THREAD = 1094
 _SLOW_HINT = "ask for less, give the table an index for this, or raise the API's `limits.timeout`"
 _INTEGERS = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 _FLOATS = frozenset({Kind.FLOAT, Kind.DOUBLE})
@@ -52,12 +54,13 @@ class MysqlReader:
         self._pool: Any = None
         self._limit = "max_statement_time = {:.3f}"
         self._limits: dict[int, float] = {}  # by the connection's number: seconds that a statement may take
-        self._ending: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Connect. Raises TransientError when the server can't be reached, SourceError when it refuses us."""
         import aiomysql
+        import pymysql
 
+        self._endings = Endings(pymysql.MySQLError, OSError, RuntimeError)
         async with self._errors("connecting to"):
             self._pool = await aiomysql.create_pool(
                 minsize=1, maxsize=_CONNECTIONS, pool_recycle=_RECYCLE_S, **self._options()
@@ -121,9 +124,9 @@ class MysqlReader:
 
     async def close(self) -> None:
         """Hang up. A second call does nothing."""
-        await asyncio.gather(*self._ending, return_exceptions=True)
         pool, self._pool = self._pool, None
         if pool is not None:
+            await self._endings.wait()
             pool.terminate()
             await pool.wait_closed()
 
@@ -178,20 +181,21 @@ class MysqlReader:
         """Hang up, and tell the server, which would notice only when it writes."""
         number = connection.thread_id()
         connection.close()
-        task = asyncio.get_running_loop().create_task(self._kill(number))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._endings.add(self._kill(number), f"statement of connection {number} in {self._end.connection}")
 
     async def _kill(self, number: int) -> None:
         import aiomysql
+        import pymysql
 
-        with contextlib.suppress(Exception):  # it may have ended by itself, or the server may be away
-            link = await aiomysql.connect(**self._options())
-            try:
-                async with link.cursor() as cursor:
-                    await cursor.execute("KILL %s", (number,))
-            finally:
-                link.close()
+        link = await aiomysql.connect(**self._options())
+        try:
+            async with link.cursor() as cursor:
+                await cursor.execute("KILL %s", (number,))
+        except pymysql.err.OperationalError as error:
+            if error.args[0] != _NO_SUCH_THREAD:  # else it has ended by itself
+                raise
+        finally:
+            link.close()
 
     @contextlib.asynccontextmanager
     async def _errors(self, doing: str, timeout_s: float | None = None) -> AsyncIterator[None]:
