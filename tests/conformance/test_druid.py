@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
+
+import pytest
 
 from millrace.spec.connector import Mode
 from tests.conformance.gap import Gap, never, todo
@@ -30,9 +32,16 @@ class TestDruid(TargetCase):
         "test_secrets_are_never_logged": _NO_PASSWORD,
     }
 
+    shared: ClassVar[Druid]
+
+    @pytest.fixture(autouse=True, scope="class")
+    def _druid(self, request: pytest.FixtureRequest, druid: Druid) -> None:
+        """The one of all tests of this process: five JVMs are enough."""
+        request.cls.shared = druid
+
     @classmethod
     def serve(cls) -> AbstractContextManager[Druid]:
-        return Druid()
+        return nullcontext(cls.shared)
 
     def url(self) -> str:
         return str(self.server.url)

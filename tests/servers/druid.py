@@ -44,7 +44,6 @@ _COMMON: Mapping[str, Any] = {
     "druid.extensions.loadList": "[]",
     "druid.extensions.searchCurrentClassloader": "true",
     "druid.zk.paths.base": "/druid",
-    "druid.zk.service.sessionTimeoutMs": 15_000,  # as long as the killed ones are thought to be there
     "druid.storage.type": "local",
     "druid.metadata.storage.type": "derby",
     "druid.indexer.logs.type": "file",
@@ -248,8 +247,10 @@ class Druid:
             process.pause()
 
     def resume(self) -> None:
+        """Wait, too, until the coordinator leads: who was away for long must be chosen anew."""
         for process in (self.coordinator, self.broker):
             process.resume()
+        wait_until(self._leads, "Druid's coordinator to lead", _READY_S, self.log_tail, 0.2)
 
     def stop(self) -> None:
         with ExitStack() as stops:
