@@ -78,7 +78,7 @@ def checks(
                   [("✓" if r.passed else "✗", r.description, r.severity, _observed(r.observed), r.expected)
                    for r in found])  # fmt: skip
             for result in (r for r in found if r.sample):
-                table(result.description, ("row",), [(json.dumps(row, ensure_ascii=False),) for row in result.sample])
+                table("", (result.description,), [(json.dumps(row, ensure_ascii=False),) for row in result.sample])
             results.print(f"data docs: {data['data_docs']}", markup=False, soft_wrap=True)
 
         show(data, as_json, person)

@@ -23,7 +23,7 @@ from airflow.dag_processing.bundles.base import BaseDagBundle
 
 from millrace.dags import factory, pools
 from millrace.dags.config import load_config
-from millrace.dags.layout import DagFile, dag_files, lay_out, spec_files
+from millrace.dags.layout import DagFile, dag_files, late_file, lay_out, spec_files
 from millrace.dags.outline import Outline
 from millrace.dags.outlines import Outlines
 from millrace.errors import ConfigError, SpecError
@@ -83,7 +83,8 @@ class SpecBundle(BaseDagBundle):
         return Path(self.base_dir) / "outlines"
 
     def _files(self, outlines: dict[Path, Outline]) -> list[DagFile]:
-        return dag_files(self.specs, outlines, self._outlines, self.config)
+        specs = dag_files(self.specs, outlines, self._outlines, self.config)
+        return [*specs, late_file(self.specs, self._outlines)]
 
     def _sync_pools(self, outlines: list[Outline]) -> None:
         try:

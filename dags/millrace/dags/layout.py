@@ -30,6 +30,12 @@ dag = spec_dag({spec!r}, outlines={outlines!r}, config={config!r})
 
 # The spec, sha256 {digest}:
 {shown}"""
+_LATE = """\
+# The Airflow DAG that finds late assets. Written by millrace.
+from millrace.dags.late import late_dag
+
+dag = late_dag({specs!r}, outlines={outlines!r})
+"""
 _TWICE = """\
 # The Airflow DAG of a millrace spec that names the asset of another one. Written by millrace.
 from millrace.errors import SpecError
@@ -76,6 +82,12 @@ def dag_files(
             text = _text(spec, kept, config) if taken == spec else _declared_twice(outline, spec, taken)
             found.append(DagFile(_place(number, spec.relative_to(folder)), text))
     return found
+
+
+def late_file(folders: Sequence[Path], kept: Path) -> DagFile:
+    """The file of the DAG that finds late assets. No spec's DAG file has a dot before its `.py`."""
+    text = _LATE.format(specs=[str(folder) for folder in folders], outlines=str(kept))
+    return DagFile(Path("millrace.late.py"), text)
 
 
 def lay_out(files: Iterable[DagFile], folder: Path, *, missing_only: bool = False) -> None:
