@@ -89,7 +89,7 @@ class Access:
         def work(connection: Connection) -> str:
             rows.consumer_row(connection, consumer, lock=True)
             now = self._clock()
-            token_id = new_id(now)
+            token_id = _free_token_id(connection, now)
             text = new_token(token_id)
             values = {"id": token_id, "consumer": consumer, "created_at": now, "expires_at": expires_at}
             connection.execute(insert(schema.token).values(values | {"digest": token_digest(text)}))
@@ -232,3 +232,12 @@ class Access:
 
 def _generation(connection: Connection) -> int:
     return int(connection.execute(select(func.max(schema.audit.c.id))).scalar() or 0)
+
+
+def _free_token_id(connection: Connection, now: datetime) -> str:
+    """An id that no token has: two of one millisecond may be given the same."""
+    while True:
+        token_id = new_id(now)
+        taken = select(schema.token.c.id).where(schema.token.c.id == token_id)
+        if connection.execute(taken).first() is None:
+            return token_id

@@ -142,6 +142,12 @@ def test_unknown_names_say_what_there_is(catalog: Catalog, shop: str, api: str) 
         catalog.access.revoke_token("nope", ACTOR)
 
 
+def test_tokens_of_one_moment_have_ids_of_their_own(catalog: Catalog, shop: str) -> None:
+    for _ in range(100):
+        catalog.access.issue_token(shop, ACTOR)
+    assert len({token.id for token in catalog.access.tokens(shop)}) == 100
+
+
 def test_every_change_is_in_the_log_newest_first(catalog: Catalog, shop: str, api: str) -> None:
     catalog.access.issue_token(shop, ACTOR)
     grant = approved(catalog, shop, api)
