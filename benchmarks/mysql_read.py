@@ -23,7 +23,8 @@ from millrace.connectors.base import PlanRequest, Window
 from millrace.connectors.mysql.options import MysqlOptions
 from millrace.connectors.mysql.source import MysqlSource
 from millrace.jobs.gate import GateServer, StepLimits
-from millrace.jobs.session import SessionHolder, end_jvm
+from millrace.jobs.launch import end_jvm
+from millrace.jobs.session import SessionHolder
 from millrace.spec.connection import parse_url
 from millrace.spec.settings import Settings
 from tests.servers.mariadb import Database, MariaDb

@@ -28,7 +28,8 @@ from millrace.connectors.wire import hfile
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.connectors.wire.columns import binary_cells
 from millrace.jobs.jvm import java
-from millrace.jobs.session import SessionHolder, end_jvm
+from millrace.jobs.launch import end_jvm
+from millrace.jobs.session import SessionHolder
 from millrace.spec.connection import parse_url
 from millrace.spec.settings import Settings
 from tests.servers.hbase import JARS, HBase

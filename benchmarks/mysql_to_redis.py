@@ -33,7 +33,8 @@ from millrace.connectors.wire.arrow_types import columns_of
 from millrace.connectors.wire.key_template import render_template
 from millrace.connectors.wire.resp import set_commands
 from millrace.jobs import runner
-from millrace.jobs.session import SessionHolder, end_jvm
+from millrace.jobs.launch import end_jvm
+from millrace.jobs.session import SessionHolder
 from millrace.spec import load_spec
 from millrace.spec.settings import Settings
 from tests.servers.mariadb import MariaDb

@@ -13,7 +13,8 @@ import hypothesis
 import pytest
 
 from millrace.jobs import jvm
-from millrace.jobs.session import end_jvm, spark_session
+from millrace.jobs.launch import end_jvm
+from millrace.jobs.session import spark_session
 from millrace.spec.settings import Settings
 from tests.servers.clickhouse import ClickHouse, ClickHouseDatabase, running_clickhouse
 from tests.servers.druid import Druid

@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from benchmarks.data import access_log
-from millrace.cli.main import app
+from millrace.cli.app import app
 from millrace.cli.reference import command_reference, connector_reference
 from millrace.errors import SpecError
 from millrace.spec import parse_spec

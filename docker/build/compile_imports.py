@@ -13,7 +13,7 @@ LATER = (
     "clickhouse_connect.driver.asyncclient",
     "grpc.aio",
     "httpx",
-    "millrace.cli.main",
+    "millrace.cli.app",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.sdk.trace.export",
     "pyarrow.compute",

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from millrace.catalog import ApiDefinition, Catalog, Registration
 from millrace.catalog.access_model import token_digest
-from millrace.cli.main import app
+from millrace.cli.app import app
 
 
 class Prompt:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from millrace.catalog import AlertState, Catalog, NewRun, Registration, RunState
-from millrace.cli.main import app
+from millrace.cli.app import app
 from millrace.errors import Cancelled, CheckFailed, SourceError
 from millrace.jobs import alerting
 from millrace.jobs.alerting import find_late

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from millrace.cli.main import app
+from millrace.cli.app import app
 from millrace.connectors.base import Window
 from millrace.errors import CheckFailed
 from millrace.jobs import docs

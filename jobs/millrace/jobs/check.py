@@ -15,6 +15,7 @@ from millrace.jobs.lines import stored_columns
 from millrace.jobs.plan import columns_of
 from millrace.jobs.quarantine import Aside
 from millrace.jobs.spark_errors import translate
+from millrace.jobs.staged import staged_frame
 from millrace.spec import Spec
 from millrace.spec.model import Expectation, Severity
 from millrace.spec.types import Column
@@ -29,7 +30,7 @@ def check(context: RunContext) -> Stats:
     Rows that a check sets aside are taken out first, and the other checks are asked of the rest. When none blocks, the
     run's version is created, in state `loading`.
     """
-    frame = context.spark().read.parquet(context.file("stage"))
+    frame = staged_frame(context, context.file("stage"))
     context.catalog.dirty.clear(context.run_id, quarantine.STEP)
     results, aside = _results(context) if context.spec.checks else ((), Aside(0))
     records = [_record(result) for result in results]

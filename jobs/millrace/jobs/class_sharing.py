@@ -13,13 +13,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyspark.sql import SparkSession
+_SIGNED = ("janino-", "commons-compiler-")  # Spark's compiler of generated code: 350 classes, checked one by one
+_TRAINING = b"2"  # of `class_training`: another one makes another archive
 
 
 def cache_folder() -> Path:
@@ -30,10 +28,18 @@ def cache_folder() -> Path:
 def archive(java: Path, jars: list[Path]) -> Path:
     """Where the archive for this JDK and class path is, or would be."""
     release = java.resolve().parent.parent / "release"
-    digest = hashlib.sha256(release.read_bytes() if release.exists() else str(java.resolve()).encode())
+    digest = hashlib.sha256(_TRAINING)
+    digest.update(release.read_bytes() if release.exists() else str(java.resolve()).encode())
     for jar in jars:
         digest.update(f"{jar}:{jar.stat().st_size}\n".encode())
     return cache_folder() / f"spark-{digest.hexdigest()[:16]}.jsa"
+
+
+def shareable(jar: Path) -> Path:
+    """The copy that `make` has made of a signed jar, whose own classes can't be in an archive; otherwise the jar."""
+    if not jar.name.startswith(_SIGNED):
+        return jar
+    return _copy(jar) if _copy(jar).exists() else jar
 
 
 def flags(java: Path, jars: list[Path]) -> list[str]:
@@ -45,10 +51,24 @@ def flags(java: Path, jars: list[Path]) -> list[str]:
     return [f"-XX:SharedArchiveFile={found}", "-Xlog:cds=off"] if found.exists() else []
 
 
+def without_signature(jar: Path, copy: Path) -> None:
+    """Write a copy of a jar that nobody has signed."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
+    with zipfile.ZipFile(jar) as signed, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as plain:
+        for entry in signed.infolist():
+            if not entry.filename.upper().endswith((".SF", ".DSA", ".RSA", ".EC")):
+                plain.writestr(entry, signed.read(entry))
+    unfinished.replace(copy)
+
+
 def make() -> Path:
-    """Make the archive by letting a session do a little of everything, unless it is there already. Takes 20 s."""
+    """Make the archive by letting a session do the work of a run, unless it is there already. Takes half a minute."""
     from millrace.jobs import jvm
 
+    for jar in jvm.spark_jars():
+        if jar.name.startswith(_SIGNED) and jar != _copy(jar):
+            without_signature(jar, _copy(jar))
     wanted = archive(jvm.java(), jvm.spark_jars())
     if wanted.exists():
         return wanted
@@ -62,34 +82,20 @@ def make() -> Path:
     return wanted
 
 
+def _copy(jar: Path) -> Path:
+    return cache_folder() / "unsigned" / jar.name
+
+
 def _train(folder: Path) -> None:
-    from millrace.jobs import session as sessions
+    from millrace.jobs import class_training, launch
+    from millrace.jobs.session import spark_session
     from millrace.spec.settings import Settings
 
-    spark = sessions.spark_session(Settings.from_env(), "millrace class sharing")
-    _work(spark, folder)
+    os.environ["MILLRACE_JARS"] = ""  # an archive serves class paths that begin with its own: Spark's jars
+    spark = spark_session(Settings.from_env(), "millrace class sharing")
+    class_training.work(spark, folder)
     spark.stop()
-    sessions.end_jvm()
-
-
-def _work(spark: SparkSession, folder: Path) -> None:
-    """What runs do: text and Parquet, expressions, windows, aggregates, Arrow to Python and back, JDBC's classes."""
-    (folder / "lines.txt").write_text("a\nb\n")
-    lines = spark.read.text(str(folder / "lines.txt"))
-    frame = lines.selectExpr(
-        "value", "length(value) AS n", "current_timestamp() AS at", "cast(n AS decimal(20,2)) AS d"
-    )
-    frame.createOrReplaceTempView("input")
-    ranked = spark.sql("SELECT *, row_number() OVER (PARTITION BY n ORDER BY value) AS r FROM input WHERE n > 0")
-    ranked.mapInArrow(_same, ranked.schema).write.mode("overwrite").parquet(str(folder / "stage"))
-    staged = spark.read.parquet(str(folder / "stage"))
-    staged.groupBy("n").agg({"value": "max", "d": "sum"}).collect()
-    staged.selectExpr("count(1)", "count_if(value IS NULL)", "min(n)", "approx_count_distinct(value)").collect()
-    staged.coalesce(1).mapInArrow(_same, staged.schema).collect()
-
-
-def _same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield from batches
+    launch.end_jvm()
 
 
 def _wait_for(path: Path, seconds: float = 300.0) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from millrace.jobs import quarantine
 from millrace.jobs.context import RunContext
 from millrace.jobs.quarantine import Aside
+from millrace.jobs.staged import staged_frame
 from millrace.spec import Spec
 from millrace.spec.model import Check, Mask, Severity, Subject
 
@@ -79,14 +80,14 @@ def _of_stage(context: RunContext, checks: Sequence[Check], past: Past) -> tuple
     if not checks:
         return (), Aside(0)
     staged = int(context.step_stats("stage")["rows_staged"])
-    judged = judge(context.spark().read.parquet(context.file("stage")), checks, past, staged)
+    judged = judge(staged_frame(context, context.file("stage")), checks, past, staged)
     if judged.marked is None or any(r.blocks and r.severity is Severity.QUARANTINE for r in judged.results):
         return judged.results, Aside(0)
     aside = quarantine.set_aside(context, judged.marked)
     others = [check for check in checks if check.severity is not Severity.QUARANTINE]
     if aside.verdict or not others:
         return judged.results, aside
-    rest = context.spark().read.parquet(context.file(quarantine.CHECKED))
+    rest = staged_frame(context, context.file(quarantine.CHECKED))
     again = iter(judge(rest, others, past, staged - aside.rows).results)
     return tuple(r if r.severity is Severity.QUARANTINE else next(again) for r in judged.results), aside
 

@@ -20,6 +20,17 @@ DEFAULT_DRIVER_MEMORY = "2g"
 
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
+#: Each session would load these jars' services: those of other masters, of Spark Connect, and MLlib's, which starts
+#: Scala's reflection and so takes a second.
+_NOT_NEEDED = ("spark-mllib_", "spark-connect_", "spark-hive-thriftserver_", "spark-kubernetes_", "spark-yarn_")
+
+#: Code is compiled in haste for nothing while a run starts: C2 took half of the CPU time of a small one. These are
+#: twenty times HotSpot's own values, which a loop over rows still reaches in well under a second.
+LATE_C2 = (
+    "-XX:Tier4InvocationThreshold=100000", "-XX:Tier4MinInvocationThreshold=12000",
+    "-XX:Tier4CompileThreshold=300000", "-XX:Tier4BackEdgeThreshold=800000",
+)  # fmt: skip
+
 #: What Spark's own launcher opens on JDK 17 (org.apache.spark.launcher.JavaModuleOptions).
 OPENS = (
     "java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
@@ -89,8 +100,9 @@ def extra_jars() -> list[Path]:
 
 
 def spark_jars() -> list[Path]:
-    """Spark's own jars, in a fixed order."""
-    return sorted((spark_home() / "jars").glob("*.jar"))
+    """Spark's own jars for a local driver, in a fixed order."""
+    jars = sorted((spark_home() / "jars").glob("*.jar"))
+    return [class_sharing.shareable(jar) for jar in jars if not jar.name.startswith(_NOT_NEEDED)]
 
 
 def command(conf: Mapping[str, str]) -> list[str]:
@@ -101,6 +113,7 @@ def command(conf: Mapping[str, str]) -> list[str]:
         str(java()),
         *class_sharing.flags(java(), jars),
         "-XX:+IgnoreUnrecognizedVMOptions",
+        *LATE_C2,
         *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENS),
         "-Djdk.reflect.useDirectMethodHandle=false",
         "-Dio.netty.tryReflectionSetAccessible=true",

@@ -12,11 +12,11 @@ from millrace.connectors.base import BatchTask, Loader, Target
 from millrace.connectors.channel import run_channel
 from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, VerifyFailed
-from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats, store_version
 from millrace.jobs.quarantine import CHECKED, rows_to_load
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.stage import dirty_hint, gate_verdict
+from millrace.jobs.staged import StagedRows, staged_frame, staged_rows
 from millrace.jobs.statistics import TargetStatistics
 
 if TYPE_CHECKING:
@@ -42,11 +42,12 @@ def load(context: RunContext, name: str) -> Stats:
     target = context.target(name)
     started = time.perf_counter()
     try:
-        frame = stage_frame(context)  # waits for the session, whose JVM a target may want to use
+        context.spark()  # waits for the session, whose JVM a target may want to use
         if wanted := target.wanted_keys(version):
+            frame = staged_frame(context, _staged(context))
             target.foresee(version, _some_keys(frame, target, wanted / max(wanted, staged)))
         target.prepare(version)
-        totals, sample = _run_channels(frame, target.loader(version), gate)
+        totals, sample = _run_channels(_rows(context), target.loader(version), gate)
         target.seal(version)
     except Exception as error:
         raise gate_verdict(context, step, translate(error, doing)) from error
@@ -78,7 +79,8 @@ def verify(context: RunContext, name: str) -> Stats:
     try:
         gone = 0
         if target.probed(version):
-            kept, deleted = _split(stage_frame(context), version.deletes)
+            rows = _rows(context)
+            kept, deleted = rows.split(version.deletes) if version.deletes else (rows, None)
             found = run_over_keys(kept, target, target.probe(version))
             gone = deleted.count() if deleted is not None else 0
             left = run_over_keys(deleted, target, target.probe(version)) if deleted is not None and gone else 0
@@ -110,38 +112,38 @@ def verify(context: RunContext, name: str) -> Stats:
     return {"rows_found": found, "rows_sampled": sample.num_rows if sample is not None else 0}
 
 
-def stage_frame(context: RunContext) -> DataFrame:
-    """The stage without what was quarantined, split into as many tasks as the spec has channels, or fewer."""
-    kept = CHECKED if context.step_stats("check").get("quarantined") else "stage"
-    return context.spark().read.parquet(context.file(kept)).coalesce(context.plan().channels)
+def run_over_keys(rows: StagedRows, target: Target, task: BatchTask) -> int:
+    """Run a batch task over the key columns of a stage; the sum of its answers."""
+    keys = rows.select(target.key_columns)
+    return sum(int(row["found"]) for row in keys.through(_task(task), "found bigint"))
 
 
-def run_over_keys(frame: DataFrame, target: Target, task: BatchTask) -> int:
-    """Run a batch task over the key columns of a stage, in Spark; the sum of its answers."""
-    keys = _key_columns(frame, target)
-    return sum(int(row.found) for row in map_batches(keys, _task(task), "found bigint").collect())
+def _rows(context: RunContext) -> StagedRows:
+    """The stage, split into as many tasks as the spec has channels, or fewer."""
+    return staged_rows(context, _staged(context), context.plan().channels)
+
+
+def _staged(context: RunContext) -> str:
+    """Where the stage is, without what was quarantined."""
+    return context.file(CHECKED if context.step_stats("check").get("quarantined") else "stage")
 
 
 def _some_keys(frame: DataFrame, target: Target, fraction: float) -> pa.Table:
     """The key columns of about this part of the rows."""
-    keys = _key_columns(frame, target)
+    keys = frame.select(*["`" + name.replace("`", "``") + "`" for name in target.key_columns])
     return (keys if fraction == 1 else keys.sample(fraction)).toArrow()
 
 
-def _key_columns(frame: DataFrame, target: Target) -> DataFrame:
-    return frame.select(*["`" + name.replace("`", "``") + "`" for name in target.key_columns])
-
-
-def _run_channels(frame: DataFrame, loader: Loader, gate: GateClient) -> tuple[TargetStatistics, bytes]:
-    rows = map_batches(frame, _channel(loader, gate), TOTALS).collect()
+def _run_channels(staged: StagedRows, loader: Loader, gate: GateClient) -> tuple[TargetStatistics, bytes]:
+    rows = staged.through(_channel(loader, gate), TOTALS)
     statistics = TargetStatistics(
-        rows_loaded=sum(row.rows for row in rows),
-        bytes_loaded=sum(row.size for row in rows),
-        rows_dirty=sum(row.dirty for row in rows),
-        source_waited_s=round(sum(row.source_waited_s for row in rows), 3),
-        target_waited_s=round(sum(row.target_waited_s for row in rows), 3),
+        rows_loaded=sum(row["rows"] for row in rows),
+        bytes_loaded=sum(row["size"] for row in rows),
+        rows_dirty=sum(row["dirty"] for row in rows),
+        source_waited_s=round(sum(row["source_waited_s"] for row in rows), 3),
+        target_waited_s=round(sum(row["target_waited_s"] for row in rows), 3),
     )
-    return statistics, _joined(bytes(row.sample) for row in rows if row.sample)
+    return statistics, _joined(bytes(row["sample"]) for row in rows if row["sample"])
 
 
 def _channel(loader: Loader, gate: GateClient) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -190,16 +192,6 @@ def _joined(streams: Iterator[bytes]) -> bytes:
         for table in tables:
             writer.write_table(table)
     return sink.getvalue()
-
-
-def _split(frame: DataFrame, deletes: str | None) -> tuple[DataFrame, DataFrame | None]:
-    """The rows that are to be there, and those that are to go away."""
-    if deletes is None:
-        return frame, None
-    from pyspark.sql import functions as f
-
-    goes = f.coalesce(f.col("`" + deletes.replace("`", "``") + "`"), f.lit(False))
-    return frame.filter(~goes), frame.filter(goes)
 
 
 def _read_sample(data: bytes, deletes: str | None) -> pa.Table | None:

@@ -141,8 +141,9 @@ def _erase_in(place: Workplace, record: VersionRecord, name: str) -> None:
         eraser = target.eraser(version) if whole else None
         if eraser is not None:
             from millrace.jobs.load import run_over_keys
+            from millrace.jobs.staged import staged_rows
 
-            run_over_keys(place.spark().read.parquet(staged), target, eraser)
+            run_over_keys(staged_rows(place, staged), target, eraser)
         target.drop(version)
     except Exception as error:
         raise translate(error, f"erasing version {record.id} of {record.asset} in {name}") from error

@@ -13,6 +13,7 @@ from millrace.connectors.base import DirtyRow
 from millrace.errors import ConservationError
 from millrace.jobs.budget import DirtyLimit
 from millrace.jobs.context import RunContext
+from millrace.jobs.staged import keep_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -52,6 +53,7 @@ def set_aside(context: RunContext, marked: DataFrame) -> Aside:
     path = context.file(CHECKED)
     good = marked.filter(f.col(REASON).isNull()).drop(REASON)
     good.write.mode("overwrite").option("compression", "zstd").parquet(path)
+    keep_schema(context.storage, path, good.schema)
     kept = context.storage.parquet_rows(path)
     if kept + aside != staged:
         raise ConservationError(

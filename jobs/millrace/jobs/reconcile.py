@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from millrace.jobs.context import RunContext
 from millrace.jobs.gate import StepLimits
 from millrace.jobs.quarantine import STAGE
+from millrace.jobs.staged import staged_frame
 from millrace.jobs.transform import new_observation, transform
 from millrace.spec.connector import connectors
 from millrace.spec.model import Cast, Derive, Mask, Reconcile, Select, Step
@@ -73,7 +74,7 @@ def _reconciled(context: RunContext, check: Reconcile) -> list[CheckResult]:
     stats = context.step_stats("stage")
     rows = int(stats["rows_staged"])
     share = max(1, rows // check.sample) if check.sample else None
-    staged = _side(context.spark().read.parquet(context.file(STAGE)), check.sums, share)
+    staged = _side(staged_frame(context, context.file(STAGE)), check.sums, share)
     role = connectors()[context.spec.source.connector].source
     whole = not int(stats["rows_dirty"]) and leaves_alone(context.spec.transform, check.sums)
     if role is not None and role.totals and whole and share is None:

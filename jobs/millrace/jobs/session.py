@@ -6,53 +6,23 @@ and with a class-data-sharing archive when there is one (JEP 350). Other masters
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import os
-import struct
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from millrace.errors import ConfigError, TransientError
-from millrace.jobs import jvm
+from millrace.errors import ConfigError
+from millrace.jobs.configuration import configuration
+from millrace.jobs.launch import end_jvm, gateway
 from millrace.jobs.sharing import refuse_plain_folder
 from millrace.jobs.shipping import code_archive
 from millrace.spec.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-_START_TIMEOUT_S = 120.0
-_GATEWAY_BYTES = 9
-
-_ALWAYS: Mapping[str, str] = {
-    "spark.sql.ansi.enabled": "true",
-    "spark.scheduler.mode": "FAIR",  # targets are loaded side by side
-    "spark.sql.session.timeZone": "UTC",
-    "spark.python.sql.dataFrameDebugging.enabled": "false",  # six calls to the JVM for each expression that is written
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "32768",
-    "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),  # rows of megabytes must not fill a worker
-    "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false",  # hangs over Parquet in 4.2.0: SPARK-58241
-    "spark.sql.parquet.compression.codec": "zstd",
-    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "true",
-}
-_LOCAL: Mapping[str, str] = {
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.sql.catalogImplementation": "in-memory",
-    "spark.sql.shuffle.partitions": "8",
-    "spark.executor.heartbeatInterval": "1s",
-}
-
-_jvms: list[subprocess.Popen[bytes]] = []
 
 
 class SessionHolder:
@@ -130,6 +100,8 @@ class SessionHolder:
         started = time.perf_counter()
         try:
             self._session = spark_session(self._settings, self._app_name, self._channels)
+            if self.local:
+                threading.Thread(target=_wake_workers, args=(self._session,), daemon=True).start()
         except BaseException as error:
             self._error = error
         self.seconds = time.perf_counter() - started
@@ -151,7 +123,8 @@ def spark_session(settings: Settings, app_name: str = "millrace", channels: int 
     if settings.spark_master.startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not the python3 of the PATH, which may lack millrace
         if SparkContext._gateway is None:
-            _start_jvm(conf)
+            port, secret = gateway(conf)
+            os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"] = str(port), secret
     builder = SparkSession.builder.appName(app_name)
     for name, value in conf.items():
         builder = builder.config(name, value)
@@ -161,68 +134,14 @@ def spark_session(settings: Settings, app_name: str = "millrace", channels: int 
     return session
 
 
-def configuration(settings: Settings, channels: int) -> dict[str, str]:
-    """The session's Spark configuration: ours below, the user's `spark_conf` on top. Pure."""
-    master = settings.spark_master
-    if master == "local[*]" and channels:
-        master = f"local[{max(channels, os.cpu_count() or 1)}]"
-    conf = {**_ALWAYS, **(_LOCAL if master.startswith("local") else {})}
-    jars = jvm.extra_jars()
-    if jars:
-        conf["spark.jars" if not master.startswith("local") else "spark.driver.extraClassPath"] = (
-            "," if not master.startswith("local") else ":"
-        ).join(str(jar) for jar in jars)
-    return {**conf, "spark.master": master, **settings.spark_conf}
+def _wake_workers(session: SparkSession) -> None:
+    """Have the process started that Python workers are forked from, while the run does something else."""
+    with suppress(Exception):  # of a session that is stopped meanwhile; the first real task would tell
+        session.sparkContext.parallelize([0], 1).foreach(_nothing)
 
 
-def _start_jvm(conf: Mapping[str, str]) -> None:
-    """Start the driver's JVM and let PySpark connect to it. It ends when this process does: its stdin closes."""
-    folder = Path(tempfile.mkdtemp(prefix="millrace-jvm-"))
-    answer = folder / "gateway"
-    process = subprocess.Popen(
-        jvm.command(conf),
-        stdin=subprocess.PIPE,
-        env={
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            **os.environ,
-            "_PYSPARK_DRIVER_CONN_INFO_PATH": str(answer),
-            "SPARK_HOME": str(jvm.spark_home()),
-        },
-        start_new_session=True,  # Ctrl-C is ours to handle
-    )
-    try:
-        port, secret = _read_gateway(process, answer)
-    finally:
-        answer.unlink(missing_ok=True)
-        folder.rmdir()
-    os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"] = str(port), secret
-    _jvms.append(process)
-    atexit.register(end_jvm)
-
-
-def _read_gateway(process: subprocess.Popen[bytes], answer: Path) -> tuple[int, str]:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not answer.exists() or answer.stat().st_size < _GATEWAY_BYTES:
-        if process.poll() is not None:
-            raise TransientError(
-                f"Spark's JVM ended with code {process.returncode} while it started",
-                hint="its own message stands above; often there is too little memory (spark.driver.memory)",
-            )
-        if time.monotonic() > deadline:
-            process.kill()
-            raise TransientError(f"Spark's JVM did not answer within {_START_TIMEOUT_S:.0f} s", hint="run it again")
-        time.sleep(0.01)
-    data = answer.read_bytes()  # int32 port, int32 length, secret: what PySpark's own launcher reads
-    port, length = struct.unpack("!ii", data[:8])
-    return port, data[8 : 8 + length].decode()
-
-
-def end_jvm() -> None:
-    """Let the JVM that this process has started end by itself, if there is one: it does so when its stdin closes."""
-    while _jvms:
-        process = _jvms.pop()
-        if process.stdin is not None:
-            process.stdin.close()
+def _nothing(_: int) -> None:
+    """A task that only needs a worker."""
 
 
 def _own_address() -> str:

@@ -25,6 +25,7 @@ from millrace.jobs.plan import RunPlan, columns_of
 from millrace.jobs.sharing import refuse_private_folder
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.spark_metrics import waited_s
+from millrace.jobs.staged import keep_schema
 from millrace.jobs.statistics import SourceStatistics
 from millrace.jobs.transform import StepCounter, new_observation, transform
 from millrace.spec.types import Kind
@@ -140,6 +141,7 @@ def _write(
         result = transform(kept, context.spec.transform, casting)
     wanted = _partitions(spark, result.frame, plan.channels)
     wanted.write.mode("overwrite").option("compression", "zstd").parquet(context.file("stage"))
+    keep_schema(context.storage, context.file("stage"), result.frame.schema)
     return result.counters, measured
 
 

@@ -1,6 +1,7 @@
 """Files of a run under the work directory: stages, samples. A local path is handled by Python, any other by Hadoop.
 
 WORK_DIR/<asset>/<run id>/stage/*.parquet          the stage
+WORK_DIR/<asset>/<run id>/stage/_schema.json         what its columns are, as Spark writes it
 WORK_DIR/<asset>/<run id>/samples/<target>.arrow   rows that verify reads back
 """
 
@@ -40,6 +41,9 @@ class Storage(Protocol):
 
     def parquet_rows(self, path: str) -> int:
         """Rows of the Parquet files in a folder, as the files themselves say."""
+
+    def local_files(self, path: str) -> list[Path]:
+        """The Parquet files of a folder that this process sees; none of any other."""
 
 
 def storage(work_dir: str, spark: Callable[[], SparkSession]) -> Storage:
@@ -94,7 +98,10 @@ class LocalStorage:
     def parquet_rows(self, path: str) -> int:
         import pyarrow.parquet as pq
 
-        return sum(pq.read_metadata(file).num_rows for file in Path(self.local(path)).glob("*.parquet"))
+        return sum(pq.read_metadata(file).num_rows for file in self.local_files(path))
+
+    def local_files(self, path: str) -> list[Path]:
+        return sorted(Path(self.local(path)).glob("*.parquet"))
 
 
 class HadoopStorage:
@@ -143,6 +150,9 @@ class HadoopStorage:
 
     def parquet_rows(self, path: str) -> int:
         return self._spark().read.parquet(path).count()
+
+    def local_files(self, path: str) -> list[Path]:
+        return []
 
     def _at(self, path: str) -> tuple[Any, Any]:
         context = self._spark().sparkContext

@@ -24,16 +24,18 @@ _NOT_NEEDED = ("pyspark.sql.connect.dataframe", "pyspark.sql.connect.session")
 #: Imported whole before anything within them: while another thread is importing one, a part of it would be entered
 #: with its parent half made, and either thread may then fail. Asking for the whole waits for the other thread.
 _WHOLE = ("pyspark", "pandas")
-_lock = threading.Lock()
+_lock = threading.RLock()  # whoever imports Great Expectations, or what imports it, holds this meanwhile
 
 
 def warm_up() -> None:
     """Import what the checks need, so that a later `run_checks` starts at once.
 
-    Takes a second or two of one core; meant for a background thread while Spark's JVM starts. A second call does
-    nothing. Raises ConfigError when Great Expectations is not installed.
+    Takes a second or two of one core; meant for a background thread while Spark's JVM starts. A second call waits for
+    the first: two threads that import parts of one library by different ways may both be given half of it. Raises
+    ConfigError when Great Expectations is not installed.
     """
-    from millrace.quality.gx import asking  # noqa: F401  # with all that it imports
+    with _lock:
+        from millrace.quality.gx import asking  # noqa: F401  # with all that it imports
 
 
 def load_great_expectations() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from millrace.quality.loading import warm_up
 from millrace.quality.results import CheckResult
 from millrace.quality.samples import MAX_ROWS, row_as_json, shortened
 from millrace.quality.wording import check_text
@@ -21,6 +22,7 @@ def ask_queries(frame: DataFrame, checks: Sequence[SqlCheck]) -> list[CheckResul
 
 
 def _ask(frame: DataFrame, check: SqlCheck) -> CheckResult:
+    warm_up()
     from millrace.quality.gx.asking import plain
     from millrace.quality.lost import is_lost
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from millrace.quality.expectations import Past, PlannedExpectation, to_expectations
+from millrace.quality.loading import warm_up
 from millrace.quality.names import PlainNames
 from millrace.quality.queries import ask_queries
 from millrace.quality.results import CheckResult
@@ -91,6 +92,7 @@ def _type(text: str) -> DataType | None:
 
 
 def _ask(asked: DataFrame, names: PlainNames, planned: Sequence[PlannedExpectation], rows: int | None) -> list[Answer]:
+    warm_up()
     from millrace.quality.gx.asking import Question, ask
 
     questions = [
