@@ -10,15 +10,19 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from millrace.catalog import Catalog, RunState
+from millrace.catalog import Catalog, Registration, RunState
 from millrace.serving import connect
+from millrace.spec import parse_spec
 from millrace.spec.settings import Settings
-from tests.servers.airflow import Airflow
+from tests.servers.airflow import ENDED, Airflow
+from tests.servers.clickhouse import ClickHouse
 from tests.servers.inbox import MailBox, Webhook, mail_box, webhook
 from tests.servers.process import wait_until
 from tests.servers.redis import RedisServer
@@ -67,6 +71,39 @@ source:
   log: {path: "none.json", format: json, fields: {id: bigint}}
 targets:
   - redis: {connection: online, key: "{id}"}
+"""
+DAILY = """\
+version: 1
+asset: daily
+schedule: {cron: "0 0 * * *", start: 2026-01-01}
+source:
+  log: {path: "{{ ds }}.json", format: json, fields: {id: bigint, day: date, title: string}}
+targets:
+  - clickhouse: {connection: warehouse, order_by: [id], interval: day}
+mode: append
+"""
+LATEST = """\
+version: 1
+asset: latest
+schedule: {cron: "0 0 * * *", start: 2026-01-01}
+source:
+  log: {path: "{{ ds }}.json", format: json, fields: {id: bigint, day: date, title: string}}
+targets:
+  - redis: {connection: online, key: "{id}"}
+mode: merge
+apis:
+  - kv: {name: latest}
+"""
+OVERDUE = """\
+version: 1
+asset: overdue
+schedule: {cron: "0 0 * * *", start: 2026-01-01}
+source:
+  log: {path: "none.json", format: json, fields: {id: bigint}}
+targets:
+  - redis: {connection: online, key: "{id}"}
+alerts:
+  - {on: late, to: ops, late_after: 1s}
 """
 BAD = PLAYS.replace("asset: plays", "asset: bad").replace("[id]", "[ident]")
 CONFIG = "retries: {count: 2, wait: 1s, longest_wait: 2s}\npools: {slots: {high: 5}}\n"
@@ -294,6 +331,67 @@ def test_two_hundred_specs_are_dags_within_their_pools(place: Place) -> None:
         pools
     )
     assert len(airflow.call("/importErrors")["import_errors"]) == 1, "that of bad.yaml"
+
+
+DAYS = {"2026-01-01": 3, "2026-01-02": 4}
+
+
+def backfill(place: Place, dag: str, *, backwards: bool) -> list[str]:
+    """Make a run for each of DAYS; the days in the order in which they were published."""
+    airflow = place.airflow
+    airflow.wait_for_dag(dag)
+    airflow.call(f"/dags/{dag}", {"is_paused": False}, method="PATCH")
+    asked = {"from_date": f"{min(DAYS)}T00:00:00Z", "to_date": f"{max(DAYS)}T00:00:00Z", "run_backwards": backwards}
+    airflow.call("/backfills", {"dag_id": dag, "max_active_runs": 1, "dag_run_conf": {}, **asked})
+
+    def ended() -> bool:
+        runs = airflow.call(f"/dags/{dag}/dagRuns?run_type=backfill")["dag_runs"]
+        return len(runs) == len(DAYS) and all(run["state"] in ENDED for run in runs)
+
+    airflow.wait(ended, f"the backfill of {dag}")
+    with place.catalog() as catalog:
+        runs = [run for run in catalog.runs.list(dag) if run.trigger == "airflow:backfill" and run.published_at]
+        return [f"{run.window_start:%Y-%m-%d}" for run in sorted(runs, key=lambda run: run.started_at)]
+
+
+def test_a_backfill_gives_the_store_that_daily_runs_would_have_given(place: Place, clickhouse: ClickHouse) -> None:
+    airflow = place.airflow
+    for day, rows in DAYS.items():
+        lines = [json.dumps({"id": n, "day": day, "title": f"{n} of {day}"}) for n in range(rows)]
+        (airflow.folder / f"{day}.json").write_text("".join(f"{line}\n" for line in lines))
+    database = clickhouse.new_database()
+    url = urlsplit(database.url)
+    where = {"host": url.hostname, "port": url.port, "schema": url.path.strip("/")}
+    login = {"login": url.username, "password": url.password} if url.username else {}
+    airflow.call("/connections", {"connection_id": "warehouse", "conn_type": "clickhouse", **where, **login})
+    airflow.write_spec("daily.yaml", DAILY)
+    airflow.write_spec("latest.yaml", LATEST)
+    assert backfill(place, "daily", backwards=True) == sorted(DAYS, reverse=True)
+    found = database.query("SELECT toString(day), count() FROM daily GROUP BY 1 ORDER BY 1 FORMAT TSV").splitlines()
+    assert found == [f"{day}\t{rows}" for day, rows in DAYS.items()]
+    assert backfill(place, "latest", backwards=False) == sorted(DAYS)
+    with connect(place.settings) as client:
+        titles = [(client.kv("latest").get(n) or {}).get("title") for n in range(5)]
+    assert titles == [*(f"{n} of 2026-01-02" for n in range(4)), None], "the later day's rows, over the earlier one's"
+    database.drop()
+
+
+def test_a_late_asset_is_found_by_a_dag_of_its_own(place: Place) -> None:
+    airflow = place.airflow
+    with Catalog.open(place.settings.catalog_url, clock=lambda: datetime.now(UTC) - timedelta(days=3)) as catalog:
+        spec = parse_spec(OVERDUE)
+        catalog.assets.register(Registration(spec.asset, spec.owner, spec.text, spec.digest))
+    airflow.write_spec("overdue.yaml", OVERDUE)
+    airflow.wait_for_dag("overdue")
+    run = airflow.trigger("millrace.late")
+    assert airflow.wait_for_run("millrace.late", run) == "success"
+    assert "overdue is late" in airflow.task_log("millrace.late", run, "late")
+
+    def told() -> list[str]:
+        return [body["asset"] for body in place.hook.bodies if body["event"] == "late"]
+
+    airflow.wait(told, "the alert")
+    assert told() == ["overdue"], "once, whoever found it first"
 
 
 def test_a_run_with_parameters_that_do_not_fit_is_refused(place: Place) -> None:
