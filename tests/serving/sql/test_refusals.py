@@ -86,10 +86,13 @@ def test_only_names_of_the_api_are_names(name: Any) -> None:
 
 @pytest.mark.parametrize("name", ["x; DROP TABLE users", "o'clock", 'a"b', "naïve name", "{p0:String}", "%s"])
 def test_names_that_a_request_gives_its_outputs_stay_out_of_statements(users: Store, name: str) -> None:
-    tree = {"select": [{"column": "id", "as": name}, {"column": "age", "as": "other"}], "order_by": [name], "limit": 1}
+    rows = {"select": [{"column": "id", "as": name}, {"column": "age", "as": "other"}], "order_by": [name], "limit": 1}
+    groups = {**rows, "select": [{"column": "id", "as": name}, {"count": "*", "as": "other"}], "group_by": ["id"]}
     for dialect in TABLES:
-        assert name not in compiled(tree, dialect).sql
-    assert users.ask(tree)[0][0] == 0
+        assert name not in compiled(groups, dialect).sql
+        if dialect != "druid":  # it sorts groups alone
+            assert name not in compiled(rows, dialect).sql
+    assert users.ask(rows)[0][0] == users.ask(groups)[0][0] == 0
 
 
 @pytest.mark.parametrize(
