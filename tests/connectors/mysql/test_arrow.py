@@ -90,6 +90,14 @@ def endless(database: Database) -> str:
     return names(database, f"JOIN {database.name}.seq_1_to_1000")
 
 
+def test_a_slow_target_may_make_the_server_wait(database: Database) -> None:
+    of = task(database, "SELECT @@net_write_timeout AS c0, @@time_zone AS c1")
+    [batch] = read(of)
+    assert batch.to_pylist() == [{"id": 600, "name": "+00:00"}]
+    [batch] = read(replace(of, session={"net_write_timeout": 3600}))
+    assert batch.to_pylist() == [{"id": 3600, "name": "+00:00"}]
+
+
 @pytest.mark.parametrize("what", ["QUERY", "CONNECTION"])
 def test_a_read_that_is_killed_in_the_middle_fails_and_is_never_taken_for_whole(database: Database, what: str) -> None:
     found = read(task(database, endless(database)))

@@ -202,7 +202,6 @@ def test_session_variables_reach_the_server(database: Database, spark: SparkSess
     assert rows(of, spark) == []
     of = source(database.url, where=of.options.where, session={"net_write_timeout": 3600, "optimizer_search_depth": 10})
     assert len(rows(of, spark)) == 1
-    assert len(rows(source(database.url, where="id = 1 AND @@net_write_timeout = 600"), spark)) == 1
 
 
 @pytest.mark.parametrize(
