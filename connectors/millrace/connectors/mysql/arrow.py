@@ -55,17 +55,17 @@ class ArrowTask:
                     yield rows
 
     def _rows(self, statement: str) -> Iterator[pa.RecordBatch]:
-        schema = pa.schema([pa.field(column.name, to_arrow(column.type)) for column in self.columns])
         _reach(self.end)
-        try:
-            reader = self._watched(lambda: self._open(statement))
-            while (batch := self._watched(lambda: next(reader, None))) is not None:
-                arrays = [as_column(batch.column(i), column.type) for i, column in enumerate(self.columns)]
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # a panic of Rust is no Exception
-            raise explain(_as_driver_error(error), self.end, "reading") from error
+        reader = self._watched(lambda: self._open(statement))
+        while (batch := self._watched(lambda: self._next(reader))) is not None:
+            yield batch
+
+    def _next(self, reader: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        batch = next(reader, None)
+        if batch is None:
+            return None
+        arrays = [as_column(batch.column(i), column.type) for i, column in enumerate(self.columns)]
+        return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in self.columns])
 
     def _open(self, statement: str) -> Iterator[pa.RecordBatch]:
         os.environ.setdefault("RUST_BACKTRACE", "0")
@@ -88,6 +88,8 @@ class ArrowTask:
         faulthandler.dump_traceback_later(self.end.read_timeout_s, exit=True, file=2)
         try:
             return wait()
+        except BaseException as error:  # a panic of Rust is no Exception
+            raise explain(_as_driver_error(error), self.end, "reading") from error
         finally:
             faulthandler.cancel_dump_traceback_later()
 
