@@ -14,8 +14,9 @@ from urllib.parse import quote
 import pytest
 
 from millrace.errors import MillraceError, TargetError, TransientError
-from tests.conformance.store import PEOPLE, StoreCase, held, load, people, run_loader
+from tests.conformance.store import PEOPLE, StoreCase, held, load, people
 from tests.conformance.views import Row, View
+from tests.connectors.loads import run_loader
 from tests.servers.process import free_port
 
 SECRET = "pass/word:with@marks"

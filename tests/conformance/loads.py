@@ -12,8 +12,9 @@ import pytest
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.errors import TargetError
 from tests.conformance import values
-from tests.conformance.store import StoreCase, erase, held, load, people, run_loader, table
+from tests.conformance.store import StoreCase, erase, held, load, people, table
 from tests.conformance.values import Value
+from tests.connectors.loads import run_loader
 
 MILLION = 1_000_000
 _BATCH = 50_000

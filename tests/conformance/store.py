@@ -14,13 +14,14 @@ import pyarrow as pa
 import pytest
 import uvloop
 
-from millrace.connectors.base import DirtyRow, Field, Loaded, Loader, Target, Version
+from millrace.connectors.base import Field, Loaded, Target, Version
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.spec.connection import Connection, parse_url
 from millrace.spec.connector import Mode, TargetRole, connectors, implementation
 from millrace.spec.types import Column
 from tests.conformance.gap import Case
 from tests.conformance.views import Row, View, view
+from tests.connectors.loads import load_whole
 
 T = TypeVar("T")
 _assets = itertools.count(1)
@@ -128,18 +129,7 @@ PEOPLE = columns_of(people(0).schema)
 
 def load(target: Target, of: Version, *batches: pa.RecordBatch) -> Loaded:
     """Prepare, load in one task, seal: every row is confirmed or dirty when it returns."""
-    target.prepare(of)
-    loaded = run_loader(target.loader(of), *batches)
-    target.seal(of)
-    return loaded
-
-
-def run_loader(loader: Loader, *batches: pa.RecordBatch) -> Loaded:
-    loader.open()
-    with closing(loader):
-        parts = [*(loader.load(batch) for batch in batches), loader.finish()]
-    dirty: tuple[DirtyRow, ...] = sum((part.dirty for part in parts), ())
-    return Loaded(sum(part.rows for part in parts), sum(part.size for part in parts), dirty)
+    return load_whole(target, of, batches)
 
 
 def held(target: Target, of: Version, *batches: pa.RecordBatch) -> int:

@@ -12,8 +12,9 @@ import pytest
 from millrace.connectors.base import Loader, Version
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.errors import NotFound, TargetError
-from tests.conformance.store import PEOPLE, StoreCase, erase, held, load, people, run_loader
+from tests.conformance.store import PEOPLE, StoreCase, erase, held, load, people
 from tests.conformance.views import View
+from tests.connectors.loads import run_loader
 
 _FLIPS = 8
 _STEPS = ("prepare", "open", "load", "finish", "seal")

@@ -108,15 +108,3 @@ def workspace(folder: Path, redis_url: str) -> Iterator[tuple[Settings, Catalog]
     settings = Settings.from_env({"MILLRACE_HOME": str(folder), "MILLRACE_CONNECTIONS": str(connections)})
     with Catalog.open(settings.catalog_url) as catalog:
         yield settings, catalog
-
-
-def people(count: int, note: str = "") -> pa.RecordBatch:
-    """Rows `id`, `name`, `note`; the note is the same in all of them."""
-    ids = range(count)
-    return pa.RecordBatch.from_pydict(
-        {
-            "id": pa.array(ids, pa.int64()),
-            "name": pa.array([f"person {id_}" for id_ in ids], pa.string()),
-            "note": pa.array([note] * count, pa.string()),
-        }
-    )

@@ -10,8 +10,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.serving.http.running import serving
-from tests.serving.publishing import Publisher, people
+from tests.serving.publishing import Publisher
 from tests.test_style import ROOT
 
 #: Labels that Prometheus adds, or that are of no series of ours.

@@ -16,11 +16,12 @@ from millrace.errors import TransientError
 from millrace.serving import Degraded, connect
 from millrace.serving.grpc.schema import message
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.servers.redis import RedisServer
 from tests.serving.grpc.test_grpc import call
 from tests.serving.grpc.test_grpc import serving as serving_grpc
 from tests.serving.http.running import serving
-from tests.serving.publishing import Publisher, people, workspace
+from tests.serving.publishing import Publisher, workspace
 
 KEPT = {"ttl": "1ms", "stale_on_error": "1h"}
 APIS = (

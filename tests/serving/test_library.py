@@ -16,10 +16,11 @@ import pytest
 from millrace.errors import NotFound, TransientError
 from millrace.serving import Client, connect, connect_async
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.servers.process import wait_until
 from tests.servers.redis import RedisServer
 from tests.serving.http.running import serving
-from tests.serving.publishing import Publisher, people, workspace
+from tests.serving.publishing import Publisher, workspace
 
 AT = datetime.datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=datetime.UTC)
 ROW = {

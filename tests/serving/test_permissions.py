@@ -14,8 +14,9 @@ from millrace.catalog import Catalog
 from millrace.catalog.access_model import Consumer, Grant, QuotaPeriod, Terms
 from millrace.serving.guards.protection import Protection, Rules
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.serving.http.running import Running, serving
-from tests.serving.publishing import Publisher, people
+from tests.serving.publishing import Publisher
 
 API = "user_profile"
 LONGEST_S = 20.0

@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.servers.process import wait_until
-from tests.serving.publishing import Publisher, people
+from tests.serving.publishing import Publisher
 
 
 @contextmanager

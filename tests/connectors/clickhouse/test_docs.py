@@ -14,7 +14,8 @@ from millrace.connectors.clickhouse.layout import clickhouse_type
 from millrace.connectors.clickhouse.options import ClickHouseOptions
 from millrace.spec.connection import Connection
 from millrace.spec.types import Kind, parse_type
-from tests.connectors.clickhouse.stores import ASSET, people, publish, target
+from tests.connectors.clickhouse.stores import ASSET, publish, target
+from tests.connectors.loads import people
 from tests.servers.clickhouse import ClickHouseDatabase
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "clickhouse.md").read_text()

@@ -15,7 +15,8 @@ from millrace.connectors.clickhouse.embedded import is_ready, password_of
 from millrace.connectors.clickhouse.endpoint import endpoint_of
 from millrace.connectors.clickhouse.link import Link
 from millrace.spec.connection import Connection
-from tests.connectors.clickhouse.stores import ASSET, people, publish, target, version
+from tests.connectors.clickhouse.stores import ASSET, publish, target, version
+from tests.connectors.loads import people
 from tests.servers.process import free_port
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from millrace.errors import TargetError
 from millrace.spec.connection import parse_url
-from tests.connectors.clickhouse.stores import ASSET, load, people, target, version
+from tests.connectors.clickhouse.stores import ASSET, target, version
+from tests.connectors.loads import load, people
 from tests.servers.clickhouse import ClickHouse, ClickHouseDatabase
 
 

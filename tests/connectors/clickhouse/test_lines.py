@@ -17,7 +17,8 @@ from millrace.connectors.clickhouse.query import ClickHouseReader
 from millrace.errors import TargetError
 from millrace.spec.connector import Mode
 from millrace.spec.types import Column, column, parse_type
-from tests.connectors.clickhouse.stores import ASSET, load_whole, target
+from tests.connectors.clickhouse.stores import ASSET, target
+from tests.connectors.loads import load_whole
 from tests.servers.clickhouse import ClickHouseDatabase
 
 VISITS = [column("id", "bigint"), column("day", "date"), column("page", "string")]

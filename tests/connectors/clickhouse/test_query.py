@@ -11,7 +11,8 @@ import pytest
 from millrace.connectors.clickhouse.query import ClickHouseReader
 from millrace.errors import TargetError, TransientError
 from millrace.spec.connection import Connection, parse_url
-from tests.connectors.clickhouse.stores import ASSET, people, publish, target
+from tests.connectors.clickhouse.stores import ASSET, publish, target
+from tests.connectors.loads import people
 from tests.servers.clickhouse import ClickHouseDatabase
 from tests.servers.process import free_port
 

@@ -17,16 +17,8 @@ from millrace.connectors.clickhouse.loader import INSERT_ROWS
 from millrace.connectors.wire.arrow_types import schema_of
 from millrace.errors import TargetError
 from millrace.spec.types import column
-from tests.connectors.clickhouse.stores import (
-    ASSET,
-    load,
-    load_whole,
-    people,
-    publish,
-    target,
-    version,
-    version_of,
-)
+from tests.connectors.clickhouse.stores import ASSET, publish, target, version, version_of
+from tests.connectors.loads import load, load_whole, people
 from tests.servers.clickhouse import ClickHouseDatabase
 
 UTC = dt.UTC

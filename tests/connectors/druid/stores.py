@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
-from millrace.connectors.base import DirtyRow, Field, Loaded, Version, Window
+from millrace.connectors.base import Field, Version, Window
 from millrace.connectors.druid.load import DruidTarget
 from millrace.connectors.druid.options import DruidOptions
 from millrace.connectors.wire.arrow_types import columns_of, to_arrow
 from millrace.spec.connection import Connection
 from millrace.spec.connector import Mode
 from millrace.spec.types import Column, parse_type
+from tests.connectors.loads import load_whole
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = (
@@ -92,26 +93,6 @@ def every_type() -> pa.RecordBatch:
                enumerate(zip(TYPES, values, strict=True))}  # fmt: skip
     times = [DAY, datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC), far]
     return pa.RecordBatch.from_pydict({"at": pa.array(times, pa.timestamp("us", tz="UTC")), **columns})
-
-
-def load(store: DruidTarget, of: Version, batches: Iterable[pa.RecordBatch]) -> Loaded:
-    """One task's load in this process: every row confirmed or dirty when it returns."""
-    loader = store.loader(of)
-    loader.open()
-    try:
-        parts = [*(loader.load(batch) for batch in batches), loader.finish()]
-    finally:
-        loader.close()
-    dirty: tuple[DirtyRow, ...] = sum((part.dirty for part in parts), ())
-    return Loaded(sum(part.rows for part in parts), sum(part.size for part in parts), dirty)
-
-
-def load_whole(store: DruidTarget, of: Version, batches: Iterable[pa.RecordBatch]) -> Loaded:
-    """Prepare, load in one task, and seal."""
-    store.prepare(of)
-    loaded = load(store, of, batches)
-    store.seal(of)
-    return loaded
 
 
 def publish(store: DruidTarget, asset: str, id_: str, batch: pa.RecordBatch, **version: Any) -> Version:

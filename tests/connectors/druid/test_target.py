@@ -25,17 +25,8 @@ from millrace.serving import connect
 from millrace.serving.sql import approx_distinct, sum_
 from millrace.spec.connection import Connection, parse_url
 from millrace.spec.connector import Mode
-from tests.connectors.druid.stores import (
-    DAY,
-    every_type,
-    load,
-    load_whole,
-    new_asset,
-    plays,
-    publish,
-    target,
-    version_of,
-)
+from tests.connectors.druid.stores import DAY, every_type, new_asset, plays, publish, target, version_of
+from tests.connectors.loads import load, load_whole
 from tests.jobs.conftest import Workspace, make_settings
 from tests.servers.druid import Druid
 from tests.servers.kafka import KafkaServer

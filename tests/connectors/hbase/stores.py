@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from millrace.connectors.base import DirtyRow, Field, Loaded, Version
+from millrace.connectors.base import Field, Loaded, Version
 from millrace.connectors.hbase.load import HBaseTarget
 from millrace.connectors.hbase.lookup import HBaseReader
 from millrace.connectors.hbase.options import HBaseOptions
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.spec.connection import Connection, parse_url
+from tests.connectors.loads import load_whole
 from tests.servers.hbase import HBase
 
 T = TypeVar("T")
@@ -41,10 +42,7 @@ class Store:
 
     def load(self, of: Version, *batches: pa.RecordBatch) -> Loaded:
         """Prepare, load and seal in this process: every row is confirmed or dirty when it returns."""
-        self.target.prepare(of)
-        loaded = run_loader(self.target, of, batches)
-        self.target.seal(of)
-        return loaded
+        return load_whole(self.target, of, batches)
 
     def publish(self, id_: str, batch: pa.RecordBatch, **changes: Any) -> Version:
         """Load and publish a version of clean rows."""
@@ -69,26 +67,3 @@ class Store:
 
 def connection(url: str) -> Connection:
     return parse_url("hbase_test", url, "the test")
-
-
-def run_loader(target: HBaseTarget, of: Version, batches: Iterable[pa.RecordBatch]) -> Loaded:
-    loader = target.loader(of)
-    loader.open()
-    try:
-        parts = [*(loader.load(batch) for batch in batches), loader.finish()]
-    finally:
-        loader.close()
-    dirty: tuple[DirtyRow, ...] = sum((part.dirty for part in parts), ())
-    return Loaded(sum(part.rows for part in parts), sum(part.size for part in parts), dirty)
-
-
-def people(count: int, note: str | None = "", start: int = 0) -> pa.RecordBatch:
-    """Rows `id`, `name`, `note`, the last one the same in all of them."""
-    ids = range(start, start + count)
-    return pa.RecordBatch.from_pydict(
-        {
-            "id": pa.array(ids, pa.int64()),
-            "name": pa.array([f"person {id_}" for id_ in ids], pa.string()),
-            "note": pa.array([note] * count, pa.string()),
-        }
-    )

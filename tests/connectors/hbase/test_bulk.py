@@ -8,8 +8,9 @@ import pytest
 from millrace.connectors.hbase.bulk import BulkLoader
 from millrace.errors import TargetError
 from millrace.spec.types import column
-from tests.connectors.hbase.stores import Store, people
+from tests.connectors.hbase.stores import Store
 from tests.connectors.hbase.test_target import typed_rows
+from tests.connectors.loads import people
 from tests.connectors.wire.cases import record_batch
 from tests.servers.hbase import HBase
 

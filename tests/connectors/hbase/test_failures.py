@@ -6,7 +6,8 @@ import pytest
 
 from millrace.errors import TargetError, TransientError
 from millrace.spec.types import column
-from tests.connectors.hbase.stores import Store, people
+from tests.connectors.hbase.stores import Store
+from tests.connectors.loads import people
 from tests.servers.hbase import HBase
 
 

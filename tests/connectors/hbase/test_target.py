@@ -13,7 +13,8 @@ from millrace.connectors.hbase.lookup import HBaseReader
 from millrace.errors import NotAvailable, TargetError, TransientError
 from millrace.spec.connector import Mode
 from millrace.spec.types import column
-from tests.connectors.hbase.stores import Store, people
+from tests.connectors.hbase.stores import Store
+from tests.connectors.loads import people
 from tests.connectors.wire.cases import record_batch
 from tests.servers.hbase import HBase
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from millrace.connectors.base import DirtyRow, Field, Loaded, Version
+from millrace.connectors.base import Field, Version
 from millrace.connectors.redis.load import RedisTarget
 from millrace.connectors.redis.lookup import RedisReader
 from millrace.connectors.redis.options import RedisOptions
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.spec.connection import Connection, parse_url
+from tests.connectors.loads import load
 
 ASSET = "user_profile"
 T = TypeVar("T")
@@ -30,30 +31,6 @@ def target(url: str, key: str = "{id}", **options: Any) -> RedisTarget:
 def version(id_: str, batch: pa.RecordBatch) -> Version:
     fields = tuple(Field(column, number) for number, column in enumerate(columns_of(batch.schema), start=1))
     return Version(ASSET, id_, fields)
-
-
-def people(count: int, note: str = "", start: int = 0) -> pa.RecordBatch:
-    """Rows `id`, `name`, `note`, the last one the same in all of them."""
-    ids = range(start, start + count)
-    return pa.RecordBatch.from_pydict(
-        {
-            "id": pa.array(ids, pa.int64()),
-            "name": pa.array([f"person {id_}" for id_ in ids], pa.string()),
-            "note": pa.array([note] * count, pa.string()),
-        }
-    )
-
-
-def load(store: RedisTarget, of: Version, batches: Iterable[pa.RecordBatch]) -> Loaded:
-    """A whole load in this process: every row confirmed or dirty when it returns."""
-    loader = store.loader(of)
-    loader.open()
-    try:
-        parts = [*(loader.load(batch) for batch in batches), loader.finish()]
-    finally:
-        loader.close()
-    dirty: tuple[DirtyRow, ...] = sum((part.dirty for part in parts), ())
-    return Loaded(sum(part.rows for part in parts), sum(part.size for part in parts), dirty)
 
 
 def publish(store: RedisTarget, id_: str, batch: pa.RecordBatch) -> Version:

@@ -12,7 +12,8 @@ from millrace.connectors.redis.lookup import RedisReader
 from millrace.connectors.redis.slots import SLOTS, slot_of
 from millrace.errors import ConfigError, TargetError, TransientError
 from millrace.spec.types import column
-from tests.connectors.redis.stores import ASSET, load, people, publish, reading, rows_of, run_task, target, version
+from tests.connectors.loads import load, people
+from tests.connectors.redis.stores import ASSET, publish, reading, rows_of, run_task, target, version
 from tests.connectors.redis.test_load_failures import RIGHTS
 from tests.servers.redis import RedisCluster, RedisServer
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from millrace.connectors.redis.options import RedisOptions
 from millrace.errors import TargetError
 from millrace.spec.types import column
-from tests.connectors.redis.stores import ASSET, load, publish, rows_of, run_task, target, version
+from tests.connectors.loads import load
+from tests.connectors.redis.stores import ASSET, publish, rows_of, run_task, target, version
 from tests.servers.redis import RedisCluster, RedisServer
 
 SORTED: dict[str, Any] = {"value": "sorted_set", "members": "songs", "scores": "plays"}

@@ -11,7 +11,8 @@ import yaml
 
 from millrace.connectors.redis.endpoint import PARAMS
 from millrace.connectors.redis.options import RedisOptions
-from tests.connectors.redis.stores import people, publish, target
+from tests.connectors.loads import people
+from tests.connectors.redis.stores import publish, target
 from tests.connectors.redis.test_load_failures import RIGHTS
 from tests.servers.redis import RedisServer
 

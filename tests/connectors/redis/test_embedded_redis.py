@@ -16,7 +16,8 @@ from millrace.connectors.redis.embedded import server as embedded_redis
 from millrace.connectors.redis.endpoint import endpoint_of
 from millrace.errors import ConfigError
 from millrace.spec.connection import Connection
-from tests.connectors.redis.stores import ASSET, people, publish, rows_of, target
+from tests.connectors.loads import people
+from tests.connectors.redis.stores import ASSET, publish, rows_of, target
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from millrace.connectors.redis.values import key_maker, value_decoder
 from millrace.connectors.wire.compression import Compression
 from millrace.errors import TargetError
 from millrace.spec.types import column
-from tests.connectors.redis.stores import people, version
+from tests.connectors.loads import people
+from tests.connectors.redis.stores import version
 from tests.connectors.wire.cases import Table, batch_of, same, tables, unordered
 
 LAYOUTS = [

@@ -17,7 +17,8 @@ from millrace.connectors.redis.load import RedisTarget
 from millrace.connectors.redis.lookup import RedisReader
 from millrace.connectors.wire.values import UnreadableValue
 from millrace.errors import NotFound, TargetError, TransientError
-from tests.connectors.redis.stores import ASSET, connection, people, publish, reading, run_task, target
+from tests.connectors.loads import people
+from tests.connectors.redis.stores import ASSET, connection, publish, reading, run_task, target
 from tests.servers.redis import RedisServer
 
 LONG_S = 3600.0  # a pause that no test waits for

@@ -12,7 +12,8 @@ from millrace.connectors.base import Version
 from millrace.connectors.redis.load import RedisTarget
 from millrace.errors import TargetError
 from millrace.spec.connector import Mode
-from tests.connectors.redis.stores import ASSET, load, people, publish, rows_of, run_task, target, version
+from tests.connectors.loads import load, people
+from tests.connectors.redis.stores import ASSET, publish, rows_of, run_task, target, version
 from tests.servers.redis import RedisCluster, RedisServer
 
 

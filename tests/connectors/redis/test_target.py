@@ -14,16 +14,8 @@ from millrace.connectors.redis.options import ValueLayout
 from millrace.connectors.wire.compression import Compression
 from millrace.errors import TargetError
 from millrace.spec.types import column
-from tests.connectors.redis.stores import (
-    ASSET,
-    load,
-    people,
-    publish,
-    rows_of,
-    run_task,
-    target,
-    version,
-)
+from tests.connectors.loads import load, people
+from tests.connectors.redis.stores import ASSET, publish, rows_of, run_task, target, version
 from tests.connectors.redis.test_layout import LAYOUTS
 from tests.servers.redis import RedisServer
 

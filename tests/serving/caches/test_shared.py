@@ -13,8 +13,9 @@ from millrace.serving.call import Call, Context, Operation
 from millrace.serving.kv.api import KvApi
 from millrace.serving.local import LocalApis
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.servers.redis import RedisServer
-from tests.serving.publishing import Publisher, people, workspace
+from tests.serving.publishing import Publisher, workspace
 
 T = TypeVar("T")
 

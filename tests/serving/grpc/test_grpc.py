@@ -22,8 +22,9 @@ from millrace.serving.grpc.schema import FILE, file_descriptor, message
 from millrace.serving.grpc.server import GrpcServer
 from millrace.serving.service import Service
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.servers.redis import RedisServer
-from tests.serving.publishing import Publisher, people, workspace
+from tests.serving.publishing import Publisher, workspace
 
 PROTO = Path(millrace.serving.grpc.__file__).parent / "serving.proto"
 

@@ -12,9 +12,10 @@ import pytest
 from millrace.catalog import Catalog
 from millrace.serving.guards.protection import Protection, Rules
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.servers.process import wait_until
 from tests.serving.http.running import Running, serving
-from tests.serving.publishing import Publisher, people
+from tests.serving.publishing import Publisher
 
 TOKEN = "the operators' own secret"
 API = "user_profile"

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from millrace.serving.http.server import Limits
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.serving.http.running import Running, serving
-from tests.serving.publishing import Publisher, people
+from tests.serving.publishing import Publisher
 
 GET = b"GET /v1/kv/user_profile/%d HTTP/1.1\r\nhost: test\r\n\r\n"
 LIVE = b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n"

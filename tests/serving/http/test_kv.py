@@ -6,9 +6,10 @@ import pyarrow as pa
 import pytest
 
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.servers.process import wait_until
 from tests.serving.http.running import serving
-from tests.serving.publishing import Publisher, people
+from tests.serving.publishing import Publisher
 
 
 def test_a_row_is_answered_in_every_format(settings: Settings, publisher: Publisher) -> None:

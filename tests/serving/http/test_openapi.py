@@ -16,8 +16,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.serving.http.running import serving
-from tests.serving.publishing import Publisher, people
+from tests.serving.publishing import Publisher
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
 

@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from millrace.serving import tracing
 from millrace.spec.settings import Settings
+from tests.connectors.loads import people
 from tests.serving.http.running import serving
-from tests.serving.publishing import Publisher, people
+from tests.serving.publishing import Publisher
 
 
 @pytest.fixture

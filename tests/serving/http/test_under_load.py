@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.connectors.loads import people
 from tests.servers.process import wait_until
 from tests.servers.redis import RedisServer
 from tests.serving.http.running import Running, serving
-from tests.serving.publishing import Publisher, people, workspace
+from tests.serving.publishing import Publisher, workspace
 
 CLIENTS = 4
 ROWS = 50

@@ -17,7 +17,8 @@ from millrace.connectors.wire.arrow_types import to_arrow
 from millrace.serving.sql.execute import SqlExecutor
 from millrace.serving.sql.named import named_queries
 from millrace.serving.sql.rules import SqlRules
-from tests.connectors.clickhouse.stores import load_whole, target, version
+from tests.connectors.clickhouse.stores import target, version
+from tests.connectors.loads import load_whole
 from tests.servers.clickhouse import ClickHouse, ClickHouseDatabase
 from tests.serving.sql.queries import COLUMNS
 

@@ -19,7 +19,7 @@ from millrace.spec.connection import parse_url
 from millrace.spec.settings import Settings
 from millrace.spec.shape.apis import ApiEntry
 from millrace.spec.types import Column
-from tests.connectors.clickhouse.stores import load_whole
+from tests.connectors.loads import load_whole
 
 CONNECTION = "olap"
 _STEPS = ("plan", "stage", "check", "load:clickhouse", "verify:clickhouse", "publish", "retire")
