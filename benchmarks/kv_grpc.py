@@ -9,25 +9,18 @@ that ours would, without looking at the request. The store and the load share th
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.harness import print_measure, rows_argument
-from benchmarks.kv_http import consumer_token, people
-from millrace.catalog import Catalog
+from benchmarks.pinned import pinned, published
 from millrace.serving.grpc.schema import message
-from millrace.spec.settings import Settings
 from tests.servers.process import free_port, program
-from tests.servers.redis import RedisServer
-from tests.serving.publishing import CONNECTION, Publisher
 
 KEYS = 100
 CALLS = 12_000
@@ -50,21 +43,6 @@ async def bare(port: int, reply: bytes) -> None:
     await server.start()
     print("serving", flush=True)
     await server.wait_for_termination()
-
-
-@contextmanager
-def pinned(command: list[str], env: dict[str, str], core: int) -> Iterator[None]:
-    """A server on one core, once it says that it serves."""
-    process = subprocess.Popen(
-        ["taskset", "-c", str(core), *command], env={**os.environ, **env}, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("serving")
-        yield
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def load(port: int, body: Path, token: str, core: int) -> float:
@@ -94,34 +72,25 @@ def one_answer(port: int, request: bytes, token: str) -> bytes:
 
 def main() -> None:
     rows = rows_argument(__doc__, 200_000)
-    cores = sorted(os.sched_getaffinity(0))
-    other, core = cores[0], cores[-1]
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-bench-")))
-        store = stack.enter_context(RedisServer())
-        os.sched_setaffinity(store.pid, {other})
-        (folder / "connections.yaml").write_text(f"{CONNECTION}: {store.url}\n")
-        env = {"MILLRACE_HOME": str(folder), "MILLRACE_CONNECTIONS": str(folder / "connections.yaml")}
-        settings = Settings.from_env(env)
-        catalog = stack.enter_context(Catalog.open(settings.catalog_url))
-        Publisher(catalog, store.url, "bench", apis=({"kv": {"name": "bench"}},)).publish(people(rows))
-        token = consumer_token(catalog)
+        bench = stack.enter_context(published(rows, ({"kv": {"name": "bench"}},)))
+        folder, token = bench.folder, bench.token
         keys = [str(key * 7919 % rows) for key in range(1, KEYS + 1)]
         request = message("MultiGetRequest")(api="bench", keys=keys).SerializeToString()
         body = folder / "request.grpc"
         body.write_bytes(b"\x00" + len(request).to_bytes(4, "big") + request)
         ports = [free_port(), free_port()]
         serve = [str(Path(sys.executable).with_name("millrace")), "serve", "--port", str(free_port())]
-        stack.enter_context(pinned([*serve, "--grpc-port", str(ports[0])], env, core))
+        stack.enter_context(pinned([*serve, "--grpc-port", str(ports[0])], bench.env, bench.core))
         reply = folder / "reply"
         reply.write_bytes(one_answer(ports[0], request, token))
         stack.enter_context(
-            pinned([sys.executable, "-m", "benchmarks.kv_grpc", "bare", str(ports[1]), str(reply)], {}, core)
+            pinned([sys.executable, "-m", "benchmarks.kv_grpc", "bare", str(ports[1]), str(reply)], {}, bench.core)
         )
         found: tuple[list[float], list[float]] = ([], [])
         for _ in range(ROUNDS):
             for port, rates in zip(ports, found, strict=True):
-                rates.append(load(port, body, token, other) * KEYS)
+                rates.append(load(port, body, token, bench.other) * KEYS)
         print_measure("kv_grpc.mget", median(found[0]), median(found[1]), "keys/s")
 
 

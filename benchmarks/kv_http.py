@@ -10,24 +10,16 @@ the load and the other servers are where ours are: what serves has the one core,
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import pyarrow as pa
-
 from benchmarks.harness import print_measure, rows_argument
-from millrace.catalog import Catalog
-from millrace.catalog.access_model import Consumer, Terms
-from millrace.spec.settings import Settings
+from benchmarks.pinned import pinned, published
 from tests.servers.process import ServerProcess, free_port, program
-from tests.servers.redis import RedisServer
-from tests.serving.publishing import CONNECTION, Publisher
 
 SECONDS = 5
 ROUNDS = 3
@@ -79,22 +71,6 @@ class Webdis(ServerProcess):
         return [*taskset, str(program("webdis", package="webdis")), str(self.folder / "webdis.json")]
 
 
-@contextmanager
-def pinned_server(settings: Settings, core: int) -> Iterator[int]:
-    """`millrace serve` with one worker on one core; its port."""
-    port = free_port()
-    env = {**os.environ, "MILLRACE_HOME": str(settings.home), "MILLRACE_CONNECTIONS": str(settings.connections_file)}
-    command = ["taskset", "-c", str(core), str(Path(sys.executable).with_name("millrace")), "serve"]
-    process = subprocess.Popen([*command, "--port", str(port)], env=env, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("serving")
-        yield port
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 def wrk(url: str, script: str, core: int, folder: Path) -> float:
     """Requests a second; fails when any answer was not of status 2xx."""
     path = folder / "load.lua"
@@ -117,32 +93,17 @@ def redis_benchmark(port: int, prefix: str, rows: int, pipeline: int, core: int)
     return float(found.strip().splitlines()[-1].split('","')[1])
 
 
-def consumer_token(catalog: Catalog) -> str:
-    """The token of a consumer whose grant has a rate that the load stays below."""
-    catalog.access.add_consumer(Consumer("bench"), "bench")
-    asked = catalog.access.request("bench", "bench", Terms(requests_per_second=10_000_000), "", "bench")
-    catalog.access.approve(asked.id, "bench")
-    return catalog.access.issue_token("bench", "bench")
-
-
 def main() -> None:
     rows = rows_argument(__doc__, 200_000)
-    cores = sorted(os.sched_getaffinity(0))
-    other, core = cores[0], cores[-1]
+    apis = ({"kv": {"name": "bench", "cache": {"ttl": "1s", "size": 1000}}},)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-bench-")))
-        store = stack.enter_context(RedisServer())
-        os.sched_setaffinity(store.pid, {other})
-        (folder / "connections.yaml").write_text(f"{CONNECTION}: {store.url}\n")
-        settings = Settings.from_env(
-            {"MILLRACE_HOME": str(folder), "MILLRACE_CONNECTIONS": str(folder / "connections.yaml")}
-        )
-        catalog = stack.enter_context(Catalog.open(settings.catalog_url))
-        apis = ({"kv": {"name": "bench", "cache": {"ttl": "1s", "size": 1000}}},)
-        prefix = f"bench:{Publisher(catalog, store.url, 'bench', apis=apis).publish(people(rows)).id}:"
-        token = consumer_token(catalog)
+        bench = stack.enter_context(published(rows, apis))
+        folder, store, token, core, other = bench.folder, bench.store, bench.token, bench.core, bench.other
+        prefix = f"bench:{bench.version}:"
         webdis = stack.enter_context(Webdis(store.port, core))
-        port = stack.enter_context(pinned_server(settings, core))
+        port = free_port()
+        serve = [str(Path(sys.executable).with_name("millrace")), "serve", "--port", str(port)]
+        stack.enter_context(pinned(serve, bench.env, core))
         base = f"http://127.0.0.1:{port}"
         get = GET.format(prefix="/v1/kv/bench/", most=rows - 1, token=token)
         mget = _MGET.format(path="/v1/kv/bench:mget", most=rows - 1, keys=KEYS, token=token)
@@ -158,21 +119,6 @@ def main() -> None:
         print_measure("kv_http.limit", middle["get"], middle["redis"], "requests/s")
         print_measure("kv_http.webdis", middle["get"], middle["webdis"], "requests/s")
         print_measure("kv_http.mget", middle["mget"], middle["pipeline"], "keys/s")
-
-
-def people(rows: int) -> pa.RecordBatch:
-    """Rows of about 105 bytes of Protobuf."""
-    ids = range(rows)
-    return pa.RecordBatch.from_pydict(
-        {
-            "id": pa.array(ids, pa.int64()),
-            "name": pa.array([f"person number {id_:07}" for id_ in ids]),
-            "city": pa.array([f"city {id_ % 500:03}" for id_ in ids]),
-            "email": pa.array([f"person.{id_:07}@mail.example.com" for id_ in ids]),
-            "age": pa.array([id_ % 90 for id_ in ids], pa.int32()),
-            "note": pa.array(["a few words more"] * rows),
-        }
-    )
 
 
 if __name__ == "__main__":

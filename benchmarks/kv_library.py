@@ -9,14 +9,10 @@ against a bare dict's. `.mget`: 100 keys a call, rows as they are stored, agains
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import socket
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
 
 import hiredis
@@ -24,7 +20,7 @@ import redis.asyncio
 import uvloop
 
 from benchmarks.harness import pin_to_one_core, print_measure, rows_argument
-from benchmarks.kv_http import people
+from benchmarks.pinned import published
 from millrace.catalog import Catalog
 from millrace.serving import connect_async
 from millrace.serving.kv.api import KvApi
@@ -32,7 +28,6 @@ from millrace.serving.local import LocalApis
 from millrace.serving.plans import kv_plan
 from millrace.spec.settings import Settings
 from tests.servers.redis import RedisServer
-from tests.serving.publishing import CONNECTION, Publisher
 
 CALLS = 20_000
 TASKS = 64
@@ -116,18 +111,10 @@ async def _all(api: KvApi, batches: list[list[int]]) -> None:
 
 def main() -> None:
     rows = rows_argument(__doc__, 100_000)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-bench-")))
-        store = stack.enter_context(RedisServer())
-        os.sched_setaffinity(store.pid, {min(os.sched_getaffinity(0))})
-        (folder / "connections.yaml").write_text(f"{CONNECTION}: {store.url}\n")
-        env = {"MILLRACE_HOME": str(folder), "MILLRACE_CONNECTIONS": str(folder / "connections.yaml")}
-        settings = Settings.from_env(env)
-        catalog = stack.enter_context(Catalog.open(settings.catalog_url))
-        apis = ({"kv": {"name": "bench"}}, {"kv": {"name": "kept", "cache": {"ttl": "1h"}}})
-        version = Publisher(catalog, store.url, "bench", apis=apis).publish(people(rows)).id
+    apis = ({"kv": {"name": "bench"}}, {"kv": {"name": "kept", "cache": {"ttl": "1h"}}})
+    with published(rows, apis) as bench:
         pin_to_one_core()
-        uvloop.run(measure(settings, store, version, rows))
+        uvloop.run(measure(bench.settings, bench.store, bench.version, rows))
 
 
 if __name__ == "__main__":
