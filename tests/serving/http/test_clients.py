@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from millrace.serving.http.server import Limits
 from millrace.spec.settings import Settings
 from tests.connectors.loads import people
+from tests.servers.redis import RedisServer
 from tests.serving.http.running import Running, serving
 from tests.serving.publishing import Publisher
+from tests.serving.waiting import until
 
 GET = b"GET /v1/kv/user_profile/%d HTTP/1.1\r\nhost: test\r\n\r\n"
 LIVE = b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n"
@@ -129,6 +131,23 @@ def test_a_client_that_leaves_takes_its_work_along(server: Running) -> None:
         time.sleep(0.01)
     assert not server.server.connections
     assert statuses(server.raw(GET % 1)) == [200]
+
+
+def test_who_leaves_while_the_store_is_silent_frees_the_slots_of_its_calls(
+    server: Running, redis_server: RedisServer
+) -> None:
+    def in_flight() -> float:
+        gauges = {name: value for name, _, value in server.service.metrics.dump()["gauges"]}
+        return float(gauges["calls_in_flight"])
+
+    redis_server.pause()
+    try:
+        with connected(server) as sock:
+            sock.sendall(b"".join(GET % number for number in range(100)))
+            until(lambda: in_flight() == 100)
+        until(lambda: in_flight() == 0)
+    finally:
+        redis_server.resume()
 
 
 def test_http_1_0_and_close_end_the_connection(server: Running) -> None:

@@ -196,6 +196,10 @@ class _ApiLane:
             response = problem_of(error, self.name)
             code = status_of(error)[1]
             return _whole(response, exchange)
+        except BaseException as error:  # the client has left
+            code = "cancelled"
+            leave_all(ended, error)
+            raise
         finally:
             self.observe(self.name, consumer, origin, code, monotonic() - started)
 
