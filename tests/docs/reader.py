@@ -1,18 +1,27 @@
-"""A reader of a page: does what the page says, from its first block to its last, in a folder of their own."""
+"""A reader of a page: does what the page says, from its first block to its last, in a folder of their own.
+
+A command that ends in ` &` goes on until the page ends; it has begun when it has printed what the page shows, its log
+(standard error) aside. Ports of 127.0.0.1 that a page's commands name are free ones here.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.expected import Example, examples, match, with_real_ids
 from tests.docs.pages import ROOT, Block, Page
+from tests.servers.process import free_port
 
 LONGEST_S = 120
+_PORT = re.compile(r"(127\.0\.0\.1:|--(?:grpc-)?port )(\d+)")
 SMALL_SPARK = {"MILLRACE_SPARK_MASTER": "local[2]", "MILLRACE_SPARK_CONF": "spark.driver.memory=1g"}
 
 
@@ -29,6 +38,8 @@ class Reader:
     env: Mapping[str, str]
     sql: Callable[[str], object]
     ids: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, str] = field(default_factory=dict)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def read(self) -> None:
         """Do every block that can be done. Raises PageError at the first that goes otherwise than the page says."""
@@ -39,7 +50,7 @@ class Reader:
             match block.kind:
                 case "console":
                     for example in examples(block.text):
-                        self._compare(block, example, self._run("bash", "-c", with_real_ids(example.command, self.ids)))
+                        self._try(block, example)
                 case "sh":
                     self._compare(block, Example("", "…", 0), self._run("bash", "-euo", "pipefail", "-c", block.text))
                 case "python":
@@ -52,8 +63,41 @@ class Reader:
                         self.sql(statement)
 
     def close(self) -> None:
-        """Stop the embedded stores that the page has started."""
+        """Stop the servers and the embedded stores that the page has started."""
+        for server in self.running:
+            server.terminate()
+        for server in self.running:
+            server.wait(LONGEST_S)
         self._run("millrace", "embedded", "down")
+
+    def _try(self, block: Block, example: Example) -> None:
+        command = with_real_ids(example.command, self.ids)
+        command = _PORT.sub(lambda m: m[1] + self.ports.setdefault(m[2], str(free_port())), command)
+        if command.endswith(" &"):
+            self._compare(block, example, self._start(command.removesuffix(" &"), example.output))
+        else:
+            self._compare(block, example, self._run("bash", "-c", command))
+
+    def _start(self, command: str, shown: str) -> subprocess.CompletedProcess[str]:
+        """Start a command that goes on, and wait until it has printed what is shown, or has ended."""
+        with tempfile.NamedTemporaryFile() as printed, tempfile.NamedTemporaryFile() as log:
+            server = subprocess.Popen(
+                ("bash", "-c", f"exec {command}"),
+                cwd=self.folder,
+                env=dict(self.env),
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=log,
+            )
+            self.running.append(server)
+            deadline = time.monotonic() + LONGEST_S
+            while True:
+                ended = server.poll()
+                text = Path(printed.name).read_text(encoding="utf-8")
+                if ended is not None or match(shown, text, self.ids) is not None or time.monotonic() > deadline:
+                    told = Path(log.name).read_text(encoding="utf-8")
+                    return subprocess.CompletedProcess(command, ended or 0, text, told)
+                time.sleep(0.1)
 
     def _write(self, block: Block) -> None:
         path = self.folder / block.name
