@@ -44,6 +44,7 @@ class Modes(StoreCase):
                 assert held(target, of, changes) == 3, "what the run has sent, deletes among it"
             assert target.mismatches(of, table(kept.drop_columns(["gone"]))) == []
             assert self.notes(*range(7)) == ["first", "first", "first", None, "second", "second", None]
+            assert target.key_columns == ("id",), "a run that comes late is compared by them"
 
     def test_a_merge_is_not_seen_before_its_publish(self) -> None:
         self._merge("m1", people(5, "first"))

@@ -178,6 +178,8 @@ def _print_statistics(data: Mapping[str, Any], became: str) -> None:
     else:
         results.print(title)
     aside = f", {statistics['rows_quarantined']:,} quarantined" if statistics["rows_quarantined"] else ""
+    older = max((t["rows_superseded"] for t in statistics["targets"].values()), default=0)
+    aside += f", {older:,} superseded" if older else ""
     counts = f"{source['rows_filtered']:,} filtered, {statistics['rows_dirty']:,} dirty{aside}; " if rows else ""
     results.print(
         f"{counts}{statistics['seconds']:.1f} s in all, of which Spark's start {statistics['session_seconds']:.1f} s"

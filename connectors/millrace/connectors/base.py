@@ -238,7 +238,7 @@ class BatchTask(Protocol):
 class Target(ABC):
     """How to load, verify, publish and retire versions in one store. Made with options and a connection."""
 
-    #: The columns that `probe` and `eraser` read, filled in by `__init__` where a store needs them.
+    #: The columns that tell rows apart in `merge`, and that `probe` and `eraser` read; filled in by `__init__`.
     key_columns: tuple[str, ...] = ()
     #: Whether `probe` is used to count (over key columns, in tasks) instead of `count` (on the driver).
     probes: ClassVar[bool] = False

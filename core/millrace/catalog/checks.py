@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
@@ -42,6 +42,17 @@ class Checks:
         )
         return [_record(r) for r in rows]
 
+    def of_runs(self, run_ids: Collection[str]) -> dict[str, list[CheckRecord]]:
+        """The results of several runs by run, in one question; a run that has none isn't there."""
+        statement = select(_TABLE).where(_TABLE.c.run_id.in_(run_ids)).order_by(_TABLE.c.id)
+        rows = self._database.read(
+            f"reading the checks of {len(run_ids)} runs", lambda c: c.execute(statement).mappings().all()
+        )
+        found: dict[str, list[CheckRecord]] = {}
+        for row in rows:
+            found.setdefault(row["run_id"], []).append(_record(row))
+        return found
+
     def history(
         self, asset: str, *, kind: str | None = None, description: str | None = None, limit: int = 100
     ) -> list[CheckRecord]:
@@ -64,6 +75,7 @@ def _values(result: CheckResult) -> dict[str, Any]:
         "observed": result.observed,
         "expected": result.expected,
         "sample": result.sample,
+        "error": result.error,
     }
 
 
@@ -76,5 +88,6 @@ def _record(row: Row) -> CheckRecord:
         observed=row["observed"],
         expected=row["expected"],
         sample=tuple(row["sample"]),
+        error=row["error"],
     )
     return CheckRecord(row["run_id"], row["asset"], row["step"], result, row["checked_at"])

@@ -188,6 +188,10 @@ class Change:
     A line is the versions of `merge` or `append` that share one set of rows. `rows_id` is the first of them, None for
     that first one itself and for a version of `replace`. `append` overwrites the interval `[window_start, window_end)`,
     or everything when there is none; `deletes` is the column of `merge` that is true for rows that go away.
+
+    Of `merge`, what a row of a key may take the place of: `by_interval`, rows of intervals that end no later;
+    `latest_by`, rows with no greater value in that column, of which `newest` is the greatest that this version brings,
+    as a number. Neither: any row.
     """
 
     mode: str = "replace"
@@ -195,6 +199,9 @@ class Change:
     window_start: datetime | None = None
     window_end: datetime | None = None
     deletes: str | None = None
+    by_interval: bool = False
+    latest_by: str | None = None
+    newest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -283,7 +290,10 @@ class PointerGap:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check of one run. `observed`, `expected` and `sample` are JSON; `kind` is e.g. `not_null`."""
+    """One check of one run. `observed`, `expected` and `sample` are JSON; `kind` is e.g. `not_null`.
+
+    With an `error` the check could not be evaluated in full, and it has not passed.
+    """
 
     kind: str
     description: str
@@ -292,6 +302,7 @@ class CheckResult:
     observed: Json = None
     expected: Json = None
     sample: tuple[Mapping[str, Json], ...] = ()
+    error: str | None = None
 
 
 @dataclass(frozen=True)

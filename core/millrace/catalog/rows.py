@@ -117,7 +117,20 @@ def to_version(row: Row) -> VersionRecord:
         retired_at=row["retired_at"],
         erase_started_at=row["erase_started_at"],
         erased_at=row["erased_at"],
-        change=Change(row["mode"] or "replace", row["rows_id"], row["window_start"], row["window_end"], row["deletes"]),
+        change=_change(row),
+    )
+
+
+def _change(row: Row) -> Change:
+    return Change(
+        mode=row["mode"] or "replace",
+        rows_id=row["rows_id"],
+        window_start=row["window_start"],
+        window_end=row["window_end"],
+        deletes=row["deletes"],
+        by_interval=bool(row["by_interval"]),
+        latest_by=row["latest_by"],
+        newest=row["newest"],
     )
 
 

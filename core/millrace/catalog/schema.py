@@ -21,7 +21,7 @@ from sqlalchemy import (
 from millrace.catalog.columns import ID, KEY_LENGTH, LONG_TEXT, NAME, RAW, SERIAL, FreeText, Json, UtcTime
 
 #: Every revision, oldest first. Kept here so that an up-to-date catalog opens without importing alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD = REVISIONS[-1]
 REVISION_TABLE = "millrace_schema"
 
@@ -172,6 +172,9 @@ version = Table(
     Column("window_start", UtcTime),
     Column("window_end", UtcTime),
     Column("deletes", FreeText),
+    Column("by_interval", Boolean),
+    Column("latest_by", FreeText),
+    Column("newest", BigInteger),
     Column("reason", FreeText, nullable=False),
     Column("watermark", Json),
     Column("created_at", UtcTime, nullable=False),
@@ -220,6 +223,7 @@ check = Table(
     Column("observed", Json),
     Column("expected", Json),
     Column("sample", Json, nullable=False),
+    Column("error", FreeText),
     Column("checked_at", UtcTime, nullable=False),
     Index("millrace_check_asset", "asset", "kind", "id"),
     Index("millrace_check_run", "run_id"),

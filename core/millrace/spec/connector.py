@@ -49,6 +49,10 @@ class Options(BaseModel):
         """The option that makes this source read only what is new since the last publish; None when it reads all."""
         return None
 
+    def reads_interval(self) -> bool:
+        """Whether this source reads what belongs to the run's data interval, without any `{{ ds }}` in its texts."""
+        return False
+
     def other_connections(self) -> Sequence[str]:
         """The connections that these options name besides the one in their field `connection`."""
         return ()

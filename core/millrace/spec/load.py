@@ -99,6 +99,7 @@ def _spec(shape: SpecShape, sections: Sections, path: Path, text: str) -> model.
         checks=tuple(entry.check() for entry in sections.checks if entry is not None),
         mode=shape.mode,
         deletes=shape.deletes,
+        latest_by=shape.latest_by,
         limits=shape.limits.limits(),
         alerts=tuple(model.Alert(alert.on, alert.to, alert.late_after) for alert in shape.alerts or ()),
         versions=model.Versions(shape.versions.keep),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from millrace.spec.connector import Mode, Options
+from millrace.spec.interval import Interval
 from millrace.spec.priority import Priority
 from millrace.spec.types import DataType
 
@@ -305,7 +306,10 @@ class Api:
 
 @dataclass(frozen=True)
 class Spec:
-    """One asset's spec. `text` is the file as it was written, `digest` its SHA-256 in hex, `path` is for messages."""
+    """One asset's spec. `text` is the file as it was written, `digest` its SHA-256 in hex, `path` is for messages.
+
+    `interval` is the one that the spec was filled in for, where it has `{{ ds }}` or the like.
+    """
 
     version: int
     asset: str
@@ -320,11 +324,13 @@ class Spec:
     checks: tuple[Check, ...] = ()
     mode: Mode = Mode.REPLACE
     deletes: str | None = None
+    latest_by: str | None = None
     limits: Limits = Limits()
     alerts: tuple[Alert, ...] = ()
     versions: Versions = Versions()
     apis: tuple[Api, ...] = ()
     test: TestEnvironment = TestEnvironment()
+    interval: Interval | None = None
     path: Path = Path("spec.yaml")
     text: str = field(default="", repr=False)
     digest: str = ""

@@ -25,7 +25,7 @@ from millrace.spec.shape.sections import (
     spec_shape,
 )
 from millrace.spec.shape.steps import StepEntry
-from millrace.spec.types import Kind
+from millrace.spec.types import ORDINAL, Kind
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Sections:
     asset: str | None
     mode: str
     deletes: str | None
+    latest_by: str | None
     schedule: ScheduleSection | None
     source: SourceEntry | None
     transform: tuple[StepEntry | None, ...]
@@ -57,6 +58,7 @@ class Sections:
             asset=asset if isinstance(asset, str) else None,
             mode=str(data.get("mode", Mode.REPLACE)),
             deletes=data["deletes"] if isinstance(data.get("deletes"), str) else None,
+            latest_by=data["latest_by"] if isinstance(data.get("latest_by"), str) else None,
             schedule=_valid(ScheduleSection, data.get("schedule")),
             source=_entry(source_shape, data.get("source"), ("source",), problems),
             transform=_entries(StepEntry, data, "transform", problems),
@@ -109,6 +111,7 @@ def rule_problems(sections: Sections) -> list[Problem]:
         *_quarantine(sections),
         *problems,
         *_deletes(sections, columns),
+        *_latest_by(sections, columns),
         *_modes(sections),
         *_final_columns(sections, columns),
     ]
@@ -266,6 +269,21 @@ def _deletes(sections: Sections, columns: flow.Columns | None) -> Iterator[Probl
     found = None if columns is None else columns.get(name)
     if found is not None and found.kind is not Kind.BOOLEAN:
         yield Problem(("deletes",), f"the column '{name}' is a {found}, expected a boolean")
+
+
+def _latest_by(sections: Sections, columns: flow.Columns | None) -> Iterator[Problem]:
+    """The column of `latest_by` is there, and its values have an order."""
+    name = sections.latest_by
+    if name is None:
+        return
+    if sections.mode != Mode.MERGE:
+        message = f"only 'mode: merge' keeps the latest of several rows, the mode is '{sections.mode}'"
+        yield Problem(("latest_by",), message, on_key=True)
+    if columns is not None and name not in columns:
+        yield Problem(("latest_by",), flow.missing(name, columns))
+    found = None if columns is None else columns.get(name)
+    if found is not None and found.kind not in ORDINAL:
+        yield Problem(("latest_by",), f"the column '{name}' is a {found}, expected a time, a date or an integer")
 
 
 def _final_columns(sections: Sections, columns: flow.Columns | None) -> Iterator[Problem]:

@@ -43,6 +43,8 @@ _ALIASES: Mapping[str, Kind] = {
     "bytes": Kind.BINARY,
     "timestamp_ltz": Kind.TIMESTAMP,
 }
+#: Kinds whose values are whole numbers at heart: integers, days, microseconds.
+ORDINAL = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ})
 _NESTED = frozenset({Kind.ARRAY, Kind.MAP, Kind.STRUCT})
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from millrace import catalog as kept
 from millrace.catalog import Change, VersionRecord
 from millrace.errors import CheckFailed, SpecError
-from millrace.jobs import docs, quarantine
+from millrace.jobs import docs, quarantine, superseded
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.judging import SOURCE, judge_run
 from millrace.jobs.lines import stored_columns
@@ -16,6 +16,7 @@ from millrace.jobs.plan import columns_of
 from millrace.jobs.quarantine import Aside
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.staged import staged_frame
+from millrace.jobs.superseded import Merged
 from millrace.spec import Spec
 from millrace.spec.model import Expectation, Severity
 from millrace.spec.types import Column
@@ -40,20 +41,30 @@ def check(context: RunContext) -> Stats:
     blocking = [result for result in results if result.blocks]
     if blocking or aside.verdict:
         raise CheckFailed(_refusal(context, results, aside.verdict), hint=_hint(context))
-    version = _new_version(context, columns_of(frame.schema))
+    merged = superseded.keep_keys(context, context.file(quarantine.CHECKED if aside.rows else quarantine.STAGE))
+    version = _new_version(context, columns_of(frame.schema), merged)
     warned = sum(not r.passed for r in results)
     counts = {"checks": len(results), "passed": len(results) - warned, "warned": warned, "version": version.id}
-    return {**counts, "quarantined": aside.rows} if aside.rows else counts
+    return {**counts, **({"quarantined": aside.rows} if aside.rows else {}), **merged.stats()}
 
 
-def _new_version(context: RunContext, columns: Sequence[Column]) -> VersionRecord:
+def _new_version(context: RunContext, columns: Sequence[Column], merged: Merged) -> VersionRecord:
     plan = context.plan()
     return context.catalog.versions.create(
         context.run_id,
         stored_columns(context.spec.asset, columns, plan.deletes),
         {t.name: {"connector": t.connector, "options": t.options} for t in plan.targets},
         context.file("stage"),
-        Change(plan.mode, plan.line, plan.window.start, plan.window.end, plan.deletes),
+        Change(
+            mode=plan.mode,
+            rows_id=plan.line,
+            window_start=plan.window.start,
+            window_end=plan.window.end,
+            deletes=plan.deletes,
+            by_interval=plan.by_interval,
+            latest_by=plan.latest_by,
+            newest=merged.newest,
+        ),
     )
 
 
@@ -88,6 +99,7 @@ def _record(result: CheckResult) -> kept.CheckResult:
         observed=result.observed,
         expected=result.expected,
         sample=result.samples,
+        error=result.error,
     )
 
 

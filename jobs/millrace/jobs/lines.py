@@ -12,9 +12,9 @@ from millrace.errors import RunFailed
 from millrace.jobs.plan import target_plans
 from millrace.spec import Spec
 from millrace.spec.connector import Mode
-from millrace.spec.types import Column, Kind
+from millrace.spec.types import ORDINAL, Column, Kind
 
-_REFRESH = "load everything anew with `millrace run --full-refresh`"
+REFRESH = "load everything anew with `millrace run --full-refresh`"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def beginning(spec: Spec, catalog: Catalog, window: Window, *, full_refresh: boo
     if current is None or current.change.mode != spec.mode:
         return Beginning(None, None)
     _refuse_other_targets(spec, current)
+    _refuse_other_order(spec, current)
     return Beginning(current.rows_id, watermark)
 
 
@@ -62,6 +63,20 @@ def stored_columns(asset: str, columns: Sequence[Column], deletes: str | None) -
     return tuple(c for c in columns if c.name != deletes)
 
 
+def refuse_unordered(asset: str, columns: Sequence[Column], latest_by: str | None) -> None:
+    """Raises RunFailed when the column of `latest_by` isn't there, or its values have no order that we keep."""
+    if latest_by is None:
+        return
+    found = next((c for c in columns if c.name == latest_by), None)
+    if found is None or found.type.kind not in ORDINAL:
+        got = f"it is a {found.type}" if found else "the transform yields no such column"
+        raise RunFailed(
+            f"the column '{latest_by}' of {asset} tells which of two rows is newer, so it must be a time, a date or an "
+            f"integer: {got}",
+            hint="cast it in the transform, e.g. `cast: {updated_at: timestamp}`",
+        )
+
+
 def refuse_other_columns(current: VersionRecord, columns: Sequence[Column]) -> None:
     """Rows of a line keep their columns; new ones may be added. Raises RunFailed naming what was dropped or changed."""
     now = {c.name: c.type for c in columns}
@@ -73,7 +88,7 @@ def refuse_other_columns(current: VersionRecord, columns: Sequence[Column]) -> N
     if wrong:
         raise RunFailed(
             f"{current.change.mode} can't change the rows of {current.asset} any more: {'; '.join(wrong)}",
-            hint=f"{_REFRESH}, or mend the transform so that the columns stay",
+            hint=f"{REFRESH}, or mend the transform so that the columns stay",
         )
 
 
@@ -82,4 +97,14 @@ def _refuse_other_targets(spec: Spec, current: VersionRecord) -> None:
         known = current.targets.get(target.name)
         if known is None or (known["connector"], known["options"]) != (target.connector, dict(target.options)):
             what = "is new" if known is None else "has other options than the rows that are there"
-            raise RunFailed(f"the target '{target.name}' of {spec.asset} {what}", hint=_REFRESH)
+            raise RunFailed(f"the target '{target.name}' of {spec.asset} {what}", hint=REFRESH)
+
+
+def _refuse_other_order(spec: Spec, current: VersionRecord) -> None:
+    was = current.change.latest_by
+    if was != spec.latest_by:
+        before = f"the latest by '{was}'" if was else "those of the run with the latest interval"
+        raise RunFailed(
+            f"the rows of {spec.asset} that are there are {before}, and now `latest_by` is {spec.latest_by or 'gone'}",
+            hint=REFRESH,
+        )

@@ -12,8 +12,9 @@ from millrace.connectors.base import BatchTask, Loader, Target
 from millrace.connectors.channel import run_channel
 from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, VerifyFailed
+from millrace.jobs import superseded
 from millrace.jobs.context import RunContext, Stats, store_version
-from millrace.jobs.quarantine import CHECKED, rows_to_load
+from millrace.jobs.quarantine import rows_to_load, staged_path
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.stage import dirty_hint, gate_verdict
 from millrace.jobs.staged import StagedRows, staged_frame, staged_rows
@@ -43,11 +44,13 @@ def load(context: RunContext, name: str) -> Stats:
     started = time.perf_counter()
     try:
         context.spark()  # waits for the session, whose JVM a target may want to use
+        older = superseded.leave_out(context, name, staged_path(context), target.key_columns)
+        rows = _rows(context, name, older)
         if wanted := target.wanted_keys(version):
-            frame = staged_frame(context, _staged(context))
+            frame = staged_frame(context, staged_path(context))
             target.foresee(version, _some_keys(frame, target, wanted / max(wanted, staged)))
         target.prepare(version)
-        totals, sample = _run_channels(_rows(context), target.loader(version), gate)
+        totals, sample = _run_channels(rows, target.loader(version), gate)
         target.seal(version)
     except Exception as error:
         raise gate_verdict(context, step, translate(error, doing)) from error
@@ -59,12 +62,13 @@ def load(context: RunContext, name: str) -> Stats:
     verdict = context.gate.verdict(step)
     if verdict:
         raise DirtyLimitExceeded(verdict, hint=dirty_hint(context))
-    if totals.rows_loaded + totals.rows_dirty != staged:
+    if totals.rows_loaded + totals.rows_dirty + older != staged:
         raise ConservationError(
-            f"{doing}: {staged:,} rows were staged, but {totals.rows_loaded:,} loaded + {totals.rows_dirty:,} dirty",
+            f"{doing}: {staged:,} rows were staged, but {totals.rows_loaded:,} loaded + {totals.rows_dirty:,} dirty"
+            f" + {older:,} superseded",
             hint="run again; report it when it happens twice",
         )
-    return asdict(totals) | {"seconds": seconds}
+    return asdict(totals) | {"rows_superseded": older, "seconds": seconds}
 
 
 def verify(context: RunContext, name: str) -> Stats:
@@ -79,7 +83,7 @@ def verify(context: RunContext, name: str) -> Stats:
     try:
         gone = 0
         if target.probed(version):
-            rows = _rows(context)
+            rows = _rows(context, name, loaded.rows_superseded)
             kept, deleted = rows.split(version.deletes) if version.deletes else (rows, None)
             found = run_over_keys(kept, target, target.probe(version))
             gone = deleted.count() if deleted is not None else 0
@@ -118,14 +122,10 @@ def run_over_keys(rows: StagedRows, target: Target, task: BatchTask) -> int:
     return sum(int(row["found"]) for row in keys.through(_task(task), "found bigint"))
 
 
-def _rows(context: RunContext) -> StagedRows:
-    """The stage, split into as many tasks as the spec has channels, or fewer."""
-    return staged_rows(context, _staged(context), context.plan().channels)
-
-
-def _staged(context: RunContext) -> str:
-    """Where the stage is, without what was quarantined."""
-    return context.file(CHECKED if context.step_stats("check").get("quarantined") else "stage")
+def _rows(context: RunContext, name: str, older: int) -> StagedRows:
+    """What a target gets, split into as many tasks as the spec has channels, or fewer."""
+    path = superseded.path(context, name) if older else staged_path(context)
+    return staged_rows(context, path, context.plan().channels)
 
 
 def _some_keys(frame: DataFrame, target: Target, fraction: float) -> pa.Table:

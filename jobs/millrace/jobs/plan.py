@@ -12,6 +12,7 @@ from typing import Any
 
 from millrace.connectors.base import SourcePlan, Window
 from millrace.spec import Spec
+from millrace.spec.connector import Mode
 from millrace.spec.types import Column, column
 
 
@@ -37,6 +38,8 @@ class RunPlan:
     channels: int
     line: str | None = None  # the id of the rows that are changed; None: new rows
     deletes: str | None = None
+    by_interval: bool = False  # of `merge`: rows of later intervals are newer
+    latest_by: str | None = None  # of `merge`: the column that says instead which of two rows is newer
 
     def to_json(self) -> dict[str, Any]:
         source = self.source
@@ -47,6 +50,8 @@ class RunPlan:
             "channels": self.channels,
             "line": self.line,
             "deletes": self.deletes,
+            "by_interval": self.by_interval,
+            "latest_by": self.latest_by,
             "source": {
                 "connector": self.source_connector,
                 "columns": [{"name": c.name, "type": str(c.type)} for c in source.columns],
@@ -81,6 +86,8 @@ class RunPlan:
             channels=data["channels"],
             line=data.get("line"),
             deletes=data.get("deletes"),
+            by_interval=data.get("by_interval", False),
+            latest_by=data.get("latest_by"),
         )
 
 
@@ -96,7 +103,14 @@ def make_plan(spec: Spec, window: Window, source: SourcePlan, line: str | None =
         channels=spec.limits.channels,
         line=line,
         deletes=spec.deletes,
+        by_interval=spec.mode is Mode.MERGE and spec.latest_by is None and _reads_interval(spec, source),
+        latest_by=spec.latest_by,
     )
+
+
+def _reads_interval(spec: Spec, source: SourcePlan) -> bool:
+    """Whether the rows are those of the run's interval, and not all that there is now, or what came since."""
+    return spec.source.options.reads_interval() or (spec.interval is not None and source.watermark is None)
 
 
 def target_plans(spec: Spec) -> tuple[TargetPlan, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from millrace.catalog import ApiDefinition, Catalog, Flip, Publication, VersionRecord, VersionState
 from millrace.connectors.base import Target
 from millrace.errors import MillraceError
-from millrace.jobs import docs
+from millrace.jobs import docs, superseded
 from millrace.jobs.context import RunContext, Stats, store_version
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.storage import Storage
@@ -163,6 +163,7 @@ def _delete_stale_stages(context: RunContext) -> None:
     )
     versions = [v for v in context.catalog.versions.list(asset, states) if v.erased_at is None]
     docs.prune(context, versions)
+    superseded.prune(context, versions)
     kept = {v.run_id for v in versions}
     for run_id in context.storage.names(context.storage.path(asset)):
         if run_id not in kept and run_id != context.run_id:

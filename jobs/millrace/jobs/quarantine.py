@@ -68,6 +68,11 @@ def rows_to_load(context: RunContext) -> int:
     return int(context.step_stats("stage")["rows_staged"]) - int(context.step_stats(STEP).get("quarantined", 0))
 
 
+def staged_path(context: RunContext) -> str:
+    """Where the stage is, without what was set aside."""
+    return context.file(CHECKED if context.step_stats(STEP).get("quarantined") else STAGE)
+
+
 def _rows(bad: DataFrame) -> Iterator[DirtyRow]:
     """With the check as the reason, and the row as it is staged: what `mask` made unreadable stays so."""
     from pyspark.sql import functions as f

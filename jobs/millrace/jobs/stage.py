@@ -20,7 +20,7 @@ from millrace.errors import ConservationError, DirtyLimitExceeded, RunFailed
 from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.judging import SOURCE, source_checks
-from millrace.jobs.lines import refuse_other_columns, stored_columns
+from millrace.jobs.lines import refuse_other_columns, refuse_unordered, stored_columns
 from millrace.jobs.plan import RunPlan, columns_of
 from millrace.jobs.sharing import refuse_private_folder
 from millrace.jobs.spark_errors import translate
@@ -114,6 +114,7 @@ def _check_targets(context: RunContext, frame: DataFrame) -> None:
         asset = context.spec.asset
         raise RunFailed(f"analysing the transform of {asset}: {error}", hint="cast it to one of these types") from error
     stored = stored_columns(context.spec.asset, columns, context.spec.deletes)
+    refuse_unordered(context.spec.asset, columns, context.spec.latest_by)
     current = context.catalog.versions.current(context.spec.asset)
     if current is not None and current.rows_id == context.plan().line:
         refuse_other_columns(current, stored)

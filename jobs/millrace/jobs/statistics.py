@@ -28,11 +28,15 @@ class SourceStatistics:
 
 @dataclass(frozen=True)
 class TargetStatistics:
-    """One target's load. Waits are added up over the channels: for the stage to be read, and for the store."""
+    """One target's load. Waits are added up over the channels: for the stage to be read, and for the store.
+
+    `rows_superseded` were left out, because newer rows of their keys are there (see `superseded`).
+    """
 
     rows_loaded: int = 0
     bytes_loaded: int = 0
     rows_dirty: int = 0
+    rows_superseded: int = 0
     seconds: float = 0.0
     source_waited_s: float = 0.0
     target_waited_s: float = 0.0

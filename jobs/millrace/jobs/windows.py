@@ -25,7 +25,7 @@ def for_window(spec: Spec, window: Window) -> Spec:
         )
     interval = Interval(window.start, window.end)
     source = replace(spec.source, options=fill_in(spec.source.options, interval))
-    return replace(spec, source=source, transform=fill_in(spec.transform, interval))
+    return replace(spec, source=source, transform=fill_in(spec.transform, interval), interval=interval)
 
 
 def parse_window(text: str) -> Window:

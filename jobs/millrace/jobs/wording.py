@@ -52,7 +52,9 @@ def _summary(step: str, stats: Mapping[str, Any]) -> str:
                 return "the spec has no checks"
             return f"{stats['passed']} of {stats['checks']} passed{warned}{aside}"
         case "load":
-            return f"{stats['rows_loaded']:,} rows, {size_text(stats['bytes_loaded'])}, {stats['rows_dirty']:,} dirty"
+            older = f", {stats['rows_superseded']:,} superseded" if stats.get("rows_superseded") else ""
+            sent = f"{stats['rows_loaded']:,} rows, {size_text(stats['bytes_loaded'])}"
+            return f"{sent}, {stats['rows_dirty']:,} dirty{older}"
         case "verify":
             return f"{stats['rows_found']:,} rows found, {stats['rows_sampled']} compared"
         case "publish":

@@ -43,6 +43,10 @@ TABLE: Sequence[tuple[str, str]] = [
     ('owner: "a\\nb"\n', "7:8: expected one line of at most 200 printable characters"),
     ("priority: hihg\n", "7:11: expected high, medium, low, got 'hihg', did you mean 'high'?"),
     ("mode: upsert\n", "7:7: expected replace, merge, append, got 'upsert'"),
+    ("deletes: id\n", "7:1: only 'mode: merge' deletes rows, the mode is 'replace'"),
+    ("latest_by: id\n", "7:1: only 'mode: merge' keeps the latest of several rows, the mode is 'replace'"),
+    ("mode: merge\nlatest_by: nam\n", "8:12: unknown column 'nam', did you mean 'name'?"),
+    ("transform: [cast: {name: boolean}]\nmode: merge\nlatest_by: name\n", "is a boolean, expected a time, a date or"),
     ("versions: {keep: -1}\n", "7:18: expected at least 0, got the number -1"),
     ("transform: {where: x}\n", "7:12: expected a list, got a mapping"),
     # schedules

@@ -34,6 +34,7 @@ class ClickHouseTarget(Target):
         super().__init__(options, connection)
         assert isinstance(options, ClickHouseOptions)
         self.clickhouse = options
+        self.key_columns = options.order_by
         self._opened: Link | None = None
         self._database = options.database or ""
 

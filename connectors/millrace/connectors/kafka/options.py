@@ -186,6 +186,9 @@ class KafkaOptions(Options):
             raise ValueError("'metadata' names something twice")
         return self
 
+    def reads_interval(self) -> bool:
+        return self.read is Interval.DATA_INTERVAL
+
     def known_columns(self) -> Sequence[Column | str] | None:
         """The schema's columns, then the metadata's; nothing is known where a file or the data tells the schema."""
         more = [METADATA[name] for name in self.metadata]

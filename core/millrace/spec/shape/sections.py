@@ -208,6 +208,12 @@ class SpecShape(Part):
         description="With `mode: merge`: a boolean column that is true for rows that go away. It is not stored itself.",
         examples=["is_deleted"],
     )
+    latest_by: ColumnName | None = Field(
+        default=None,
+        description="With `mode: merge`: of rows with equal keys, the one with the greatest value in this column stays,"
+        " whichever run brought it. Without it, the one of the latest data interval.",
+        examples=["updated_at"],
+    )
     limits: LimitsSection = Field(default=LimitsSection(), description="What a run may use.")
     alerts: tuple[AlertEntry, ...] | None = Field(default=None, description="Who is told of what.")
     versions: VersionsSection = Field(default=VersionsSection(), description="Old versions that are kept.")
