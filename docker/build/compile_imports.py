@@ -11,7 +11,8 @@ import millrace.serving
 LATER = (
     "aiomysql",
     "clickhouse_connect.driver.asyncclient",
-    "grpc.aio",
+    "grpc_health.v1.health_pb2",
+    "grpc_reflection.v1alpha.reflection",
     "httpx",
     "millrace.cli.app",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from grpc_tools import protoc
 
 import millrace.serving.grpc
 from millrace.serving.grpc.schema import FILE, file_descriptor, message
-from millrace.serving.grpc.server import GrpcServer
-from millrace.serving.service import Service
 from millrace.spec.settings import Settings
 from tests.connectors.loads import people
 from tests.servers.redis import RedisServer
+from tests.serving.grpc.running import running
 from tests.serving.publishing import Publisher, workspace
+from tests.serving.waiting import until
 
 PROTO = Path(millrace.serving.grpc.__file__).parent / "serving.proto"
 
@@ -32,31 +31,8 @@ PROTO = Path(millrace.serving.grpc.__file__).parent / "serving.proto"
 @contextmanager
 def serving(settings: Settings) -> Iterator[grpc.Channel]:
     """A channel to a server of these settings' catalog."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    async def start() -> tuple[Service, GrpcServer, int]:
-        service = Service(settings)
-        await service.open()
-        server = GrpcServer(service)
-        return service, server, await server.listen("127.0.0.1", 0)
-
-    async def stop(service: Service, server: GrpcServer) -> None:
-        await server.drain(5)
-        await service.close()
-
-    try:
-        service, server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
-        try:
-            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield channel
-        finally:
-            asyncio.run_coroutine_threadsafe(stop(service, server), loop).result(60)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with running(settings) as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield channel
 
 
 @pytest.fixture
@@ -113,6 +89,76 @@ def test_a_deadline_ends_a_call_while_the_store_is_silent(tmp_path: Path, redis_
             finally:
                 redis_server.resume()
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_answers_larger_than_any_window_come_whole(settings: Settings, publisher: Publisher) -> None:
+    publisher.publish([{"id": number, "text": f"{number} " * 20_000} for number in range(30)])
+    with serving(settings) as channel:
+        rows = call(
+            channel, "Kv/MultiGet", "Rows", message("MultiGetRequest")(api="user_profile", keys=map(str, range(30)))
+        )
+    assert [len(value) > 40_000 for value in rows.values] == [True] * 30
+    assert rows.values[29].count(b"29 ") == 20_000
+
+
+def test_requests_may_be_compressed_and_must_not_be_too_long(channel: grpc.Channel) -> None:
+    ask = channel.unary_unary("/millrace.v1.Kv/MultiGet", response_deserializer=message("Rows").FromString)
+    request = message("MultiGetRequest")(api="user_profile", keys=["7"] * 900).SerializeToString()
+    for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+        assert len(ask(request, compression=compression, timeout=30).values) == 900
+    with pytest.raises(grpc.RpcError) as raised:
+        ask(b"\x0a" + b"x" * (9 << 20), timeout=30)
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("method", ["Kv/Nothing", "Nothing/Get"])
+def test_a_method_that_there_is_not_is_unimplemented(channel: grpc.Channel, method: str) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary(f"/millrace.v1.{method}")(b"", timeout=30)
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_call_that_is_cancelled_frees_its_slot(tmp_path: Path, redis_server: RedisServer) -> None:
+    with workspace(tmp_path, redis_server.url) as (settings, catalog):
+        Publisher(catalog, redis_server.url).publish(people(10))
+        with running(settings) as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            request = message("GetRequest")(api="user_profile", key=["1"]).SerializeToString()
+            ask = channel.unary_unary("/millrace.v1.Kv/Get")
+            redis_server.pause()
+            try:
+                calls = [ask.future(request, timeout=timeout) for timeout in (None, 60)]
+                until(lambda: server.in_flight() == 2)
+                for one in calls:
+                    one.cancel()
+                until(lambda: server.in_flight() == 0)
+            finally:
+                redis_server.resume()
+            assert ask(request, timeout=30)
+
+
+def test_a_server_that_leaves_finishes_what_it_has_begun(tmp_path: Path, redis_server: RedisServer) -> None:
+    with workspace(tmp_path, redis_server.url) as (settings, catalog):
+        Publisher(catalog, redis_server.url).publish(people(10))
+        with ExitStack() as stack:
+            server = stack.enter_context(running(settings))
+            channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{server.port}"))
+            watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+            redis_server.pause()
+            try:
+                request = message("GetRequest")(api="user_profile", key=["1"]).SerializeToString()
+                begun = channel.unary_unary("/millrace.v1.Kv/Get").future(request, timeout=60)
+                until(lambda: server.in_flight() == 1)
+                leaving = asyncio.run_coroutine_threadsafe(server.server.drain(60), server.loop)
+                assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+                watched.cancel()
+            finally:
+                redis_server.resume()
+            assert b"person 1" in begun.result()
+            leaving.result(60)
+            with pytest.raises(grpc.RpcError) as raised:
+                channel.unary_unary("/millrace.v1.Kv/Get")(request, timeout=30)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_client_without_the_proto_finds_everything_by_reflection(channel: grpc.Channel) -> None:

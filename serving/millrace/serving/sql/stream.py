@@ -17,7 +17,7 @@ import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -168,7 +168,9 @@ def encode_whole(rows: Sequence[Sequence[Any]], encoder: Encoder, summary: Summa
     return begun + encoder.end(summary)
 
 
-async def encoded(batches: AsyncIterator[pa.RecordBatch], encoder: Encoder, summary: Summary) -> AsyncIterator[bytes]:
+async def encoded(
+    batches: AsyncIterator[pa.RecordBatch], encoder: Encoder, summary: Summary
+) -> AsyncGenerator[bytes, None]:
     """The bytes of a stream, piece by piece; `summary` is filled on the way. Close it to stop the store's work.
 
     What fails on the way is raised, and the end is not sent: nobody can take the part for the whole.
