@@ -371,6 +371,10 @@ class Form:
         """`key` of each."""
         return [*map(self.key, keys)]
 
+    def text_keys(self, texts: Sequence[bytes]) -> list[bytes]:
+        """`text_key` of each."""
+        return [*map(self.text_key, texts)]
+
 
 class StoredReader(Protocol):
     """What a `KeyReader` can do besides when it can give rows as they are stored, which spares decoding them."""

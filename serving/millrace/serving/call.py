@@ -63,12 +63,13 @@ class Context:
 
 @dataclass(slots=True)
 class Call:
-    """One request to one API."""
+    """One request to one API; or several of one consumer, that came at the same time and pass its guards together."""
 
     operation: Operation
     arguments: Any
     context: Context = field(default_factory=Context)
     view: View | None = None  # what the consumer may see, set by the guard that knows
+    requests: int = 1
 
 
 class Origin(StrEnum):

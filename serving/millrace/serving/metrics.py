@@ -44,13 +44,16 @@ class Metrics:
         self._counters: dict[tuple[str, Labels], float] = {}
         self._gauges: dict[tuple[str, Labels], Callable[[], float]] = {}
 
-    def request(self, api: str, consumer: str, origin: str, code: str, seconds: float) -> None:
-        """A call of an API has ended: by whom, from where (`store`, `l1`, …), how (`ok`, a problem's slug)."""
+    def request(self, api: str, consumer: str, origin: str, code: str, seconds: float, requests: int = 1) -> None:
+        """Calls of an API have ended: by whom, from where (`store`, `l1`, …), how (`ok`, a problem's slug).
+
+        Several that began and ended together are told at once; each took `seconds`.
+        """
         found = self._requests.get((api, consumer, origin, code))
         if found is None:
             found = self._requests[api, consumer, origin, code] = Histogram()
-        found.buckets[bisect_left(BOUNDS, seconds)] += 1
-        found.sum += seconds
+        found.buckets[bisect_left(BOUNDS, seconds)] += requests
+        found.sum += seconds * requests
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to the counter `millrace_<name>_total`."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from millrace.connectors.base import Field, Version
 from millrace.connectors.redis.layout import Manifest
 from millrace.connectors.redis.options import RedisOptions
-from millrace.connectors.redis.values import key_maker, keys_maker
+from millrace.connectors.redis.values import key_maker, keys_maker, text_key_maker, text_keys_maker
 from millrace.spec.types import column
 
 NUMBERS = st.one_of(
@@ -49,3 +49,20 @@ def test_keys_are_made_for_many_as_for_one(type_: str, template: str, keys: list
     alone = outcome(lambda: [one(key) for key in keys])
     assert outcome(lambda: many(keys)) == alone
     assert outcome(lambda: many(tuple(keys))) == alone
+
+
+TEXTS = st.one_of(
+    st.lists(st.integers(0, 10**10).map(b"%d".__mod__), max_size=8),
+    st.lists(st.text("0123456789,-+", max_size=4).map(str.encode), max_size=8),
+    st.lists(st.binary(max_size=4), max_size=4),
+)
+
+
+@pytest.mark.parametrize("type_", ["bigint", "int", "string", "date"])
+@pytest.mark.parametrize("template", ["{id}", "user/{id}/profile"])
+@given(texts=TEXTS)
+def test_keys_of_texts_are_made_for_many_as_for_one(type_: str, template: str, texts: list[bytes]) -> None:
+    options = RedisOptions.model_validate({"connection": "c", "key": template})
+    manifest = Manifest.of(Version("users", "01abc", (Field(column("id", type_), 1),)), options)
+    one, many = text_key_maker(manifest), text_keys_maker(manifest)
+    assert outcome(lambda: many(texts)) == outcome(lambda: [one(text) for text in texts])

@@ -140,7 +140,7 @@ class Client:
         self, pipe: Pipe, name: bytes, keys: Sequence[bytes], more: Sequence[bytes]
     ) -> list[Any]:
         if name == b"GET" and len(keys) <= _MGET_KEYS:
-            found: list[Any] = self._check(await pipe.ask(command(b"MGET", *keys)))
+            found: list[Any] = self._check(await pipe.ask_now(command(b"MGET", *keys)))
             return found
         if name == b"GET":
             chunks = [keys[start : start + _MGET_KEYS] for start in range(0, len(keys), _MGET_KEYS)]

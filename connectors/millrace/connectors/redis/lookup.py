@@ -29,6 +29,7 @@ from millrace.connectors.redis.values import (
     opened_decoder,
     opener,
     text_key_maker,
+    text_keys_maker,
 )
 from millrace.errors import MillraceError, NotFound, TransientError
 from millrace.spec.connection import Connection
@@ -50,10 +51,14 @@ class _Current(Form):
     keyed: bool  # whether a row is decoded with its key
     open: Callable[[bytes], bytes] | None
     make_keys: Callable[[Sequence[Key]], list[bytes]]
+    make_text_keys: Callable[[Sequence[bytes]], list[bytes]]
     opening: bytes  # of the command that reads a row, up to the length of its key
 
     def keys(self, keys: Sequence[Key]) -> list[bytes]:
         return self.make_keys(keys)
+
+    def text_keys(self, texts: Sequence[bytes]) -> list[bytes]:
+        return self.make_text_keys(texts)
 
     def asking(self, stored_key: bytes) -> bytes:
         """The command that reads one row."""
@@ -77,6 +82,7 @@ class _Current(Form):
             keyed=manifest.value.collection,
             open=opener(manifest),
             make_keys=keys_maker(manifest),
+            make_text_keys=text_keys_maker(manifest),
             opening=b"*2\r\n$%d\r\n%b\r\n$" % (len(get_command(manifest)), get_command(manifest)),
         )
 

@@ -62,6 +62,16 @@ class Pipe:
                 self._loop.call_soon(self._flush)
         return future
 
+    def ask_now(self, command: bytes) -> asyncio.Future[Any]:
+        """The same for a long command, which goes out at once, behind what was asked in this tick before it."""
+        future = self._loop.create_future()
+        self._questions.append((future, command, None, 1))
+        self._asked += 1
+        if self._transport is not None:
+            self._transport.write(b"".join((*self._unsent, command)) if self._unsent else command)
+            self._unsent.clear()
+        return future
+
     def ask_all(self, commands: bytes, count: int) -> asyncio.Future[list[Any]]:
         """The replies to `count` commands, in order."""
         return self._enqueue(commands, [], count)

@@ -30,6 +30,7 @@ Key: TypeAlias = Any | Sequence[Any] | Mapping[str, Any]
 
 _SEVERAL = (list, tuple, Mapping)
 _SURE_DIGITS, _ZERO = 10, ord("0")  # fewer digits than this fit an int
+_DIGITS_AND_COMMA = b"0123456789,"
 _SURE_MIN, _SURE_MAX = -(1 << 31), (1 << 31) - 1  # what an int and a bigint column both hold
 
 _DECODERS = {
@@ -133,6 +134,31 @@ def text_key_maker(manifest: Manifest) -> Callable[[bytes], bytes]:
     if kind is Kind.BIGINT or kind is Kind.INT:
         return make_from_digits
     return make_from_ascii if kind is Kind.STRING else make
+
+
+def text_keys_maker(manifest: Manifest) -> Callable[[Sequence[bytes]], list[bytes]]:
+    """`text_key_maker` for many texts: all at once where each is plainly what it says."""
+    make, template = text_key_maker(manifest), manifest.whole_key
+    if len(template.names) > 1:
+        return lambda texts: [*map(make, texts)]
+    before, after = (literal.encode() for literal in template.literals)
+    kind = manifest.types[template.names[0]].kind
+
+    def make_from_digits(texts: Sequence[bytes]) -> list[bytes]:
+        whole = b",".join((b"", *texts))
+        plain = not whole.translate(None, _DIGITS_AND_COMMA) and whole.count(b",") == len(texts) > 0
+        if plain and b",0" not in whole and min(map(len, texts)) > 0 and max(map(len, texts)) < _SURE_DIGITS:
+            return [before + text + after for text in texts] if after else [before + text for text in texts]
+        return [*map(make, texts)]
+
+    def make_from_ascii(texts: Sequence[bytes]) -> list[bytes]:
+        if b"".join(texts).isascii():
+            return [before + text + after for text in texts]
+        return [*map(make, texts)]
+
+    if kind is Kind.BIGINT or kind is Kind.INT:
+        return make_from_digits
+    return make_from_ascii if kind is Kind.STRING else lambda texts: [*map(make, texts)]
 
 
 def _utf8(text: bytes) -> str:

@@ -102,6 +102,38 @@ class Cache:
         else:
             flight.cancel()
 
+    def is_claimed(self, key: bytes) -> bool:
+        """Whether somebody fetches this key."""
+        return key in self._flights
+
+    def untouched(self, keys: Sequence[bytes]) -> bool:
+        """Whether nothing is kept of any of these keys, and nobody fetches one: then `claim_all` may follow."""
+        entries, flights = self.local.entries, self._flights
+        return entries.keys().isdisjoint(keys) and (not flights or flights.keys().isdisjoint(keys))
+
+    def claim_all(self, keys: Sequence[bytes]) -> None:
+        """`claim` many untouched keys; then `settle_all` or `abandon_all` must follow."""
+        self._flights.update(dict.fromkeys(keys))
+
+    def settle_all(self, keys: Sequence[bytes], value_of: Callable[[int], Any], *, keep: bool) -> None:
+        """`settle` claimed keys; `value_of` gives a value by its key's place. Without `keep` none of them is kept."""
+        flights = self._flights
+        for place, key in enumerate(keys):
+            flight = flights.pop(key, None)
+            if flight is not None:
+                _settle(flight, (value_of(place), Origin.STORE))
+        if keep and len(self.local.entries) + len(keys) <= self.local.size:
+            for place, key in enumerate(keys):
+                self.keep(key, value_of(place))
+        elif keep:
+            self.keep_wanted(keys, value_of)
+
+    def abandon_all(self, keys: Sequence[bytes], error: BaseException) -> None:
+        """`abandon` claimed keys."""
+        for key in keys:
+            if key in self._flights:
+                self.abandon(key, error)
+
     def keep_wanted(self, keys: Sequence[bytes], value_of: Callable[[int], Any]) -> None:
         """Keep those of many answers whose keys are asked for again and again; `value_of` gives one by its place.
 

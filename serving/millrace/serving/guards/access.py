@@ -17,7 +17,7 @@ from millrace.catalog import Catalog
 from millrace.catalog.access_model import TOKEN_PREFIX, AccessSnapshot, Grant, token_digest
 from millrace.errors import MillraceError
 from millrace.serving.call import Call, Consumer, Plan
-from millrace.serving.guards import Ended, Guard
+from millrace.serving.guards import Apart, Ended, Guard
 from millrace.serving.guards.quotas import Quotas
 from millrace.serving.guards.rates import SharedRate
 from millrace.serving.refusals import Forbidden, Limited, Unauthenticated
@@ -37,6 +37,18 @@ class Allowed:
     ends: float | None
     rate: SharedRate | None
     view: View | None
+
+    def give_back(self, requests: int, quotas: Quotas) -> Ended:
+        """What undoes the charge of so many requests when they are not let through together after all."""
+
+        def undo(error: BaseException | None) -> None:
+            if isinstance(error, Apart):
+                if self.rate is not None:
+                    self.rate.give_back(requests)
+                if self.grant.terms.quota is not None:
+                    quotas.give_back(self.grant, requests)
+
+        return undo
 
 
 Clock = Callable[[], datetime]
@@ -82,13 +94,19 @@ class Permissions:
                     f"'{consumer.name}' has no grant for '{api}'{' any more' if allowed else ''}",
                     hint=f"ask for one: `millrace access request {consumer.name} {api}`",
                 )
-            if allowed.rate is not None and (wait_s := allowed.rate.take(monotonic())):
+            requests = call.requests
+            if allowed.rate is not None and (wait_s := allowed.rate.take(monotonic(), requests)):
                 rate = allowed.grant.terms.requests_per_second
                 raise Limited(f"'{consumer.name}' may ask '{api}' {rate} times a second", retry_after_s=wait_s)
             if allowed.grant.terms.quota is not None:
-                quotas.take(allowed.grant, now())
+                try:
+                    quotas.take(allowed.grant, now(), requests)
+                except Limited:
+                    if requests > 1 and allowed.rate is not None:
+                        allowed.rate.give_back(requests)
+                    raise
             call.view = allowed.view
-            return None
+            return None if requests == 1 else allowed.give_back(requests, quotas)
 
         return check
 

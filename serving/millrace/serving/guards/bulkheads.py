@@ -67,17 +67,17 @@ class Ship:
         return self._by_line.setdefault((name, priority), made)
 
 
-def enter(compartments: tuple[Compartment, ...]) -> Compartment | None:
-    """Take a slot in each; or take none, and give the one that is full."""
+def enter(compartments: tuple[Compartment, ...], slots: int = 1) -> Compartment | None:
+    """Take so many slots in each; or take none, and give the one that has not as many left."""
     for compartment in compartments:
-        if compartment.taken >= compartment.slots:
+        if compartment.taken + slots > compartment.slots:
             return compartment
     for compartment in compartments:
-        compartment.taken += 1
+        compartment.taken += slots
     return None
 
 
-def leave(compartments: tuple[Compartment, ...]) -> None:
+def leave(compartments: tuple[Compartment, ...], slots: int = 1) -> None:
     """Give the slots back."""
     for compartment in compartments:
-        compartment.taken -= 1
+        compartment.taken -= slots

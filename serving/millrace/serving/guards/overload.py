@@ -47,18 +47,22 @@ class Overload:
             shortest = min(b.shortest_s for b in self._buckets)
             self._bearable = max(_LEAST_IN_FLIGHT, int(best * shortest))
 
-    def admit(self, priority: Priority) -> bool:
-        """Whether a call may begin; then `ended` must follow."""
-        if self.late_s > LATE_S[priority] and self.in_flight >= self._bearable:
-            self.shed += 1
+    def admit(self, priority: Priority, requests: int = 1) -> bool:
+        """Whether a call may begin; then `ended` or `apart` must follow. One of several requests is shed by itself."""
+        if self.late_s > LATE_S[priority] and self.in_flight + requests > self._bearable:
+            self.shed += requests == 1
             return False
-        self.in_flight += 1
+        self.in_flight += requests
         return True
 
-    def ended(self, took_s: float, now: float) -> None:
-        self.in_flight -= 1
+    def apart(self, requests: int) -> None:
+        """What was admitted has not begun: each of the requests asks by itself."""
+        self.in_flight -= requests
+
+    def ended(self, took_s: float, now: float, requests: int = 1) -> None:
+        self.in_flight -= requests
         if not self._buckets or now - self._buckets[-1].at >= _BUCKET_S:
             self._buckets.append(_Bucket(now))
         bucket = self._buckets[-1]
-        bucket.ended += 1
+        bucket.ended += requests
         bucket.shortest_s = min(bucket.shortest_s, took_s)

@@ -14,7 +14,7 @@ from time import monotonic
 
 from millrace.catalog import Catalog
 from millrace.serving.call import ANONYMOUS, Call, Consumer, Plan
-from millrace.serving.guards import Ended, Guard, GuardMaker
+from millrace.serving.guards import Apart, Ended, Guard, GuardMaker
 from millrace.serving.guards.access import Permissions
 from millrace.serving.guards.bulkheads import Compartment, Shares, Ship, enter, leave
 from millrace.serving.guards.overload import Overload
@@ -113,8 +113,8 @@ class Protection:
         lower = {other: min(plan.profile.priority, other, key=_WORST_FIRST.index) for other in Priority}
 
         def shed(call: Call) -> Ended:
-            priority = lower[call.context.priority or call.context.consumer.priority]
-            if not load.admit(priority):
+            priority, requests = lower[call.context.priority or call.context.consumer.priority], call.requests
+            if not load.admit(priority, requests):
                 raise Overloaded(
                     f"this server is overloaded, and calls of '{api}' with priority {priority} are shed",
                     hint="come again in a moment; with more workers or servers it would not have to",
@@ -122,9 +122,12 @@ class Protection:
                 )
             started = monotonic()
 
-            def ended(_error: BaseException | None) -> None:
+            def ended(error: BaseException | None) -> None:
+                if requests > 1 and isinstance(error, Apart):
+                    load.apart(requests)
+                    return
                 now = monotonic()
-                load.ended(now - started, now)
+                load.ended(now - started, now, requests)
 
             return ended
 
@@ -136,10 +139,14 @@ class Protection:
             return None
         rate, api = self._rate(f"api {plan.api} at {limit}", float(limit)), plan.api
 
-        def check(_call: Call) -> None:
-            wait_s = rate.take(monotonic())
+        def check(call: Call) -> Ended | None:
+            requests = call.requests
+            wait_s = rate.take(monotonic(), requests)
             if wait_s:
                 raise Limited(f"'{api}' takes {limit} requests a second from all together", retry_after_s=wait_s)
+            if requests == 1:
+                return None
+            return lambda error: rate.give_back(requests) if isinstance(error, Apart) else None
 
         return check
 
@@ -152,14 +159,15 @@ class Protection:
         def out(_error: BaseException | None) -> None:
             leave(taken)
 
-        def board(_call: Call) -> Ended:
-            full = enter(taken)
+        def board(call: Call) -> Ended:
+            requests = call.requests
+            full = enter(taken, requests)
             if full is not None:
                 raise Overloaded(
                     f"all {full.slots} slots of {full.name} are taken, so '{api}' takes no more calls now",
                     hint="its store is slow, or too many ask at once; come again in a moment",
                     retry_after_s=0.1,
                 )
-            return out
+            return out if requests == 1 else lambda _error: leave(taken, requests)
 
         return board

@@ -56,8 +56,8 @@ class Quotas:
     def __init__(self) -> None:
         self._counts: dict[int, _Count] = {}
 
-    def take(self, grant: Grant, now: datetime) -> None:
-        """Charge one request. Raises Limited when the period's quota is used up."""
+    def take(self, grant: Grant, now: datetime, requests: int = 1) -> None:
+        """Charge so many requests, or none. Raises Limited when that is more than the period's quota."""
         quota, period = grant.terms.quota, grant.terms.quota_period
         assert quota is not None
         assert period is not None
@@ -65,13 +65,17 @@ class Quotas:
         if count is None or now >= count.end:
             start = period_start(period, now)
             count = self._counts[grant.id] = _Count(start, period_end(period, start))
-        if count.before + count.new >= quota:
+        if count.before + count.new + requests > quota:
             raise Limited(
                 f"'{grant.consumer}' has used up its {quota:,} requests to '{grant.api}' of this {period}",
                 hint=f"the next {period} begins at {count.end:%Y-%m-%d %H:%M} UTC",
                 retry_after_s=(count.end - now).total_seconds(),
             )
-        count.new += 1
+        count.new += requests
+
+    def give_back(self, grant: Grant, requests: int) -> None:
+        """These requests were charged just now, and have not been let through after all."""
+        self._counts[grant.id].new -= requests
 
     def pending(self) -> dict[tuple[int, datetime], int]:
         """What is to be added in the catalog: new requests by grant and period; 0 where only the sum is wanted."""

@@ -31,15 +31,20 @@ class Bucket:
         self._burst_s = burst_s
         self._arrival = 0.0  # when the next request would be due if all came evenly
 
-    def take(self, now: float) -> float:
-        """0.0 and one request is charged; or the seconds after which one would be let through, and nothing is."""
+    def take(self, now: float, requests: int = 1) -> float:
+        """0.0 and all requests are charged; or the seconds after which they would be let through, and none is."""
         interval = 1.0 / self.rate
         arrival = self._arrival if self._arrival > now else now
-        early = arrival + interval - now - max(self._burst_s, interval)
+        due = arrival + interval * requests
+        early = due - now - max(self._burst_s, interval)
         if early > 1e-9:
             return early
-        self._arrival = arrival + interval
+        self._arrival = due
         return 0.0
+
+    def give_back(self, requests: int) -> None:
+        """These requests were charged just now, and have not been let through after all."""
+        self._arrival -= requests / self.rate
 
 
 @dataclass
@@ -74,16 +79,21 @@ class SharedRate:
         self._bucket = Bucket(limit / (slots.workers if slots else 1))
         self._demand = _Demand()
 
-    def take(self, now: float) -> float:
+    def take(self, now: float, requests: int = 1) -> float:
         """See `Bucket.take`."""
         if self._slots is not None:
             demand = self._demand
-            demand.count += 1
+            demand.count += requests
             if not demand.since:
                 demand.since = now
             elif now - demand.since >= self._EVERY_S:
                 self._share(self._slots, now)
-        return self._bucket.take(now)
+        return self._bucket.take(now, requests)
+
+    def give_back(self, requests: int) -> None:
+        """See `Bucket.give_back`."""
+        self._demand.count -= requests
+        self._bucket.give_back(requests)
 
     def _share(self, slots: Slots, now: float) -> None:
         own = self._demand.settle(now)

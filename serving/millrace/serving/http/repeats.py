@@ -12,6 +12,7 @@ from typing import Any
 _MOST_BLOCKS = 1024
 _LONGEST_BLOCK = 4096
 _LINE = re.compile(rb"(GET|POST) (/v1/[\w.~:%/-]+) HTTP/1\.1\r\n")
+_PLAIN_KEY = re.compile(rb"[\w.~:-]+")
 _END = b"\r\n\r\n"
 _SPECIAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"})
 
@@ -64,3 +65,8 @@ class Repeats:
             self._blocks.clear()
         headers.body_bytes = int(length)
         self._blocks[data[line.end() : end]] = headers
+
+
+def is_plain(key: bytes) -> bool:
+    """Whether a key in an address stands for itself, and is one key."""
+    return key.isalnum() or _PLAIN_KEY.fullmatch(key) is not None

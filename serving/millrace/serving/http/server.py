@@ -50,7 +50,8 @@ class HttpServer:
         self.now = 0.0
         self.draining = False
         self._router = Router(routes)
-        self._lane = KvLane(service)
+        self._lane = KvLane(service, self._begin_slow)
+        self.turn_of = self._lane.turn_of
         self._servers: list[asyncio.Server] = []
         self._ticker: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -86,8 +87,10 @@ class HttpServer:
 
     def begin(self, exchange: Exchange, method: bytes, target: bytes, headers: Headers, body: Any) -> None:
         """A request is complete: answer it, in the fast lane if it can be."""
-        if self._lane.begin(exchange, method, target, headers, body):
-            return
+        if not self._lane.begin(exchange, method, target, headers, body):
+            self._begin_slow(exchange, method, target, headers, body)
+
+    def _begin_slow(self, exchange: Exchange, method: bytes, target: bytes, headers: Headers, body: Any) -> None:
         request = Request(method.decode("latin-1"), target, headers, bytes(body), exchange.connection.peer)
         exchange.work = self._loop.create_task(self._answer(exchange, request))
 

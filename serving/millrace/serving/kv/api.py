@@ -16,6 +16,7 @@ from millrace.serving.keys.scan import scan
 from millrace.serving.kv.degraded import Fallback
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.kv.source import TracedReader, stored_reader
+from millrace.serving.kv.together import Sorting, fetch_together, sorted_by_cache
 from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
 from millrace.serving.refusals import Refused, TooLarge
 from millrace.serving.signing import signing_key
@@ -102,6 +103,21 @@ class KvApi:
         """The row under a key as the store has it now, whatever is kept; None without one."""
         return self._source.fetch(form, key, stored_key)
 
+    def sorted_by_cache(self, stored_keys: Sequence[bytes]) -> Sorting:
+        """Of gets that came at the same time: what is kept, and what `fetch_together` may fetch."""
+        return sorted_by_cache(self.cache, stored_keys)
+
+    async def fetch_together(
+        self, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes]
+    ) -> tuple[Form, Sequence[Any]]:
+        """Rows as they are stored, by one question; all of one version. Raises what asking raises, for all of them."""
+        return await fetch_together(self._source, self.cache, form, keys, stored_keys)
+
+    def instead(self, form: Form, stored_key: bytes) -> tuple[StoredRow, Origin] | None:
+        """What is given for a key while its store is away: what is kept, or the default; None for neither."""
+        found = self._fallback.rows(form, [stored_key])
+        return None if found is None else (StoredRow(found[0].form, found[0].stored[0]), found[1])
+
     def degraded(self, call: Call) -> Answer | None:
         """What is given for a call that has no answer in time: what is kept, or the default; None for neither."""
         form, view, single = self.form, self.view(call.view), call.operation is not Operation.MULTI_GET
@@ -129,10 +145,10 @@ class KvApi:
         try:
             return await get
         except (TransientError, TimeoutError):
-            found = self._fallback.rows(form, [stored_key])
+            found = self.instead(form, stored_key)
             if found is None:
                 raise
-            return StoredRow(found[0].form, found[0].stored[0]), found[1]
+            return found
 
     async def _get(self, form: Form, key: Any, stored_key: bytes, fresh: bool = False) -> tuple[StoredRow, Origin]:
         cache = self.cache
