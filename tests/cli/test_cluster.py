@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from millrace.jobs.sharing import hosts_without
 from millrace.jobs.shipping import code_archive
-from tests.cli.conftest import Shell
+from tests.cli.conftest import LONGEST_S, Shell
+from tests.servers.process import wait_until
 from tests.servers.redis import RedisServer
 from tests.servers.spark import SparkCluster
 
@@ -19,18 +21,19 @@ asset: people
 source:
   log: {path: "FOLDER/*.csv", format: csv, fields: {id: bigint, name: string, age: int}}
 transform:
-  - where: age >= 0
-  - dedupe: {key: [id], keep: latest, by: age}
+  - rename: {age: years}
 checks:
   - unique: [id]
 targets:
   - redis: {connection: store, key: "{id}"}
-limits: {channels: 2, dirty: {max_rows: 2}}
+limits: {channels: 2, dirty: {max_rows: 2}, rows_per_second: 1000}
 """
 ROWS = 2000
 
 
-def test_a_run_goes_through_two_workers_that_have_no_code_of_ours(shell: Shell, redis_server: RedisServer) -> None:
+def test_a_run_goes_through_two_workers_that_have_no_code_of_ours_and_lose_their_python(
+    shell: Shell, redis_server: RedisServer
+) -> None:
     shell.write("spec.yaml", [SPEC.replace("FOLDER", str(shell.folder))])
     for part in range(2):
         lines = [f"{n},name {n},{n % 90}" for n in range(part, ROWS, 2)]
@@ -47,14 +50,23 @@ def test_a_run_goes_through_two_workers_that_have_no_code_of_ours(shell: Shell, 
         assert refused.code == 2
         assert "is a folder of this machine, and tasks run on spark://" in " ".join(refused.err.split())
         shared = {**env, "MILLRACE_WORK_DIR": f"file://{shell.folder}/shared"}
-        report = shell.ok("run", "spec.yaml", "--json", **shared).json
+        with ThreadPoolExecutor(1) as beside:
+            killed = beside.submit(kill_python, cluster, shell.folder / "shared")
+            report = shell.ok("run", "spec.yaml", "--json", **shared).json
+            assert killed.result()
         ran = [len(worker.executors) for worker in cluster.workers]
     assert report["error"] is None
     source = report["statistics"]["source"]
     assert (source["rows_read"], source["rows_staged"], source["rows_dirty"]) == (ROWS + 2, ROWS, 2)
     assert all(ran), ran
     with redis_server.client() as client:
-        assert client.dbsize() > ROWS
+        assert client.dbsize() == ROWS + 2
+
+
+def kill_python(cluster: SparkCluster, work: Path) -> int:
+    """In the middle of the stage, kill what its tasks run in; how many processes these were."""
+    wait_until(lambda: any(work.glob("people/*/stage/_drafts-*/*.parquet")), "a task that writes the stage", LONGEST_S)
+    return sum(worker.kill_python() for worker in cluster.workers)
 
 
 def test_the_archive_holds_every_part_with_its_folders() -> None:

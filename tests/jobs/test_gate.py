@@ -27,7 +27,7 @@ def server() -> Iterator[GateServer]:
 def as_task(gate: GateClient, task: str, attempt: int) -> GateClient:
     """The client as it arrives in a task, with its connection made under that task's identity."""
     copy: GateClient = pickle.loads(pickle.dumps(gate))
-    with patch.object(client_side, "_task_identity", lambda: (task, attempt)):
+    with patch.object(client_side, "task_identity", lambda: (task, attempt)):
         copy._ask({"op": "ping"})
     return copy
 
@@ -60,6 +60,19 @@ def test_a_straggler_of_an_older_attempt_is_forgotten(server: GateServer) -> Non
     as_task(gate, "1:0", 2).done(3, 3)
     old.done(100, 100)
     assert server.count("read").rows == 3
+
+
+def test_the_attempt_that_spark_took_counts_even_if_a_later_one_reported(server: GateServer) -> None:
+    gate = server.open_step("read", StepLimits())
+    as_task(gate, "1:0", 1).done(10, 100, [dirty("whole")])
+    copy = as_task(gate, "1:0", 2)
+    copy.done(3, 30, [dirty("a part"), dirty("of it")])
+    server.settle("read", {"1:0": 1, "1:1": 3})  # task 1:1 had nothing to report
+    copy.done(4, 40)
+    as_task(gate, "1:0", 4).done(5, 50)
+    count = server.count("read")
+    assert (count.rows, count.size, count.dirty) == (10, 100, 1)
+    assert [row.reason for row in server.dirty_rows("read")] == ["whole"]
 
 
 def test_two_workers_of_one_attempt_share_its_report(server: GateServer) -> None:

@@ -51,10 +51,10 @@ def place(spark: SparkSession, tmp_path: Path) -> Place:
 
 def test_rows_of_every_type_are_those_that_a_task_gets(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = place.write(place.spark().sql(ALL_TYPES))
-    by_spark = map_batches(staged_frame(place, stage).coalesce(1), _described, DESCRIBED).collect()
+    by_spark = map_batches(staged_frame(place, stage).coalesce(1), described, DESCRIBED).collect()
     for small_rows in (staged.SMALL_ROWS, 0):  # in this process, and in a task
         monkeypatch.setattr(staged, "SMALL_ROWS", small_rows)
-        assert staged_rows(place, stage, channels=1).through(_described, DESCRIBED) == [r.asDict() for r in by_spark]
+        assert staged_rows(place, stage, channels=1).through(described, DESCRIBED) == [r.asDict() for r in by_spark]
 
 
 def test_deleted_rows_and_key_columns_are_told_apart_either_way(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_deleted_rows_and_key_columns_are_told_apart_either_way(place: Place, mo
         monkeypatch.setattr(staged, "SMALL_ROWS", small_rows)
         kept, gone = staged_rows(place, stage).split("gone")
         assert (kept.count(), gone.count()) == (6, 3)
-        assert gone.select(["id"]).through(_described, DESCRIBED)[0]["schema"] == "id: int64"
+        assert gone.select(["id"]).through(described, DESCRIBED)[0]["schema"] == "id: int64"
 
 
 def test_a_stage_without_a_schema_beside_it_is_read_all_the_same(place: Place) -> None:
@@ -75,7 +75,7 @@ def test_a_stage_without_a_schema_beside_it_is_read_all_the_same(place: Place) -
 def test_channels_share_the_files_and_read_each_row_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = place.write(place.spark().range(0, 1000, 1, 5))
     monkeypatch.setattr(staged, "SMALL_ROWS", 0)
-    found = staged_rows(place, stage, channels=3).through(_described, DESCRIBED)
+    found = staged_rows(place, stage, channels=3).through(described, DESCRIBED)
     assert len(found) == 3
     assert sorted(row["id"] for part in found for row in literal_eval(part["rows"])) == list(range(1000))
 
@@ -106,7 +106,7 @@ def _batches(place: Place, stage: str) -> list[pa.RecordBatch]:
     return found
 
 
-def _described(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def described(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     table = pa.Table.from_batches(list(batches))
     lines = [f"{field.name}: {field.type}" for field in table.schema]
     rows = repr(sorted(table.to_pylist(), key=repr))

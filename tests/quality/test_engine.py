@@ -171,6 +171,8 @@ def test_repeated_keys_are_counted_exactly(spark: SparkSession, rows: str, colum
         ("select int(id) as v from range(100000) union all select 32768", 100_001, 2),
         ("select id div 2 as v from range(70000)", 70_000, 70_000),
         ("select if(id = 7, 8, id) as v from range(70000)", 70_000, 2),
+        ("select cast(id as decimal(20, 0)) as v from range(-5, 70000)", 70_005, 0),
+        ("select 1e19BD * (id div 2) as v from range(4)", 4, 4),
     ],
 )
 def test_whole_numbers_close_together_are_counted_exactly(

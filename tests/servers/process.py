@@ -192,7 +192,7 @@ class ServerProcess(ABC):
         if process is None:
             return
         atexit.unregister(self.stop)
-        children = _handles(_descendants(process.pid))
+        children = _handles(descendants(process.pid))
         try:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
@@ -208,7 +208,7 @@ class ServerProcess(ABC):
                 os.close(child)
 
     def _signal_family(self, number: signal.Signals) -> None:
-        for pid in [self.pid, *_descendants(self.pid)]:
+        for pid in [self.pid, *descendants(self.pid)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -299,10 +299,11 @@ def _handles(pids: Sequence[int]) -> list[int]:
     return found
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The processes below one."""
     found: list[int] = []
     for listing in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in map(int, listing.read_text().split()):
-                found += [child, *_descendants(child)]
+                found += [child, *descendants(child)]
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 import sys
 import sysconfig
@@ -11,7 +13,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from millrace.jobs import jvm
-from tests.servers.process import HOST, ServerProcess, free_port
+from tests.servers.process import HOST, ServerProcess, descendants, free_port
 
 _DEPLOY = "org.apache.spark.deploy"
 
@@ -63,6 +65,13 @@ class SparkWorker(_SparkDaemon):
     def executors(self) -> list[Path]:
         """The folder of each executor that ran here."""
         return sorted(path.parent for path in (self.folder / "work").glob("app-*/*/stderr"))
+
+    def kill_python(self) -> int:
+        """SIGKILL what tasks run in, with the process that it is forked from; how many processes that were."""
+        found = [pid for pid in descendants(self.pid) if Path(f"/proc/{pid}/comm").read_text().startswith("python")]
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        return len(found)
 
 
 class SparkCluster:

@@ -20,7 +20,7 @@ Anything may raise `TransientError` (the step is tried again) or a `RunFailed` (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -98,11 +98,23 @@ class SourcePlan:
 
 
 @dataclass(frozen=True)
+class ArrowTasks:
+    """Tasks in Python that make a source's rows: of what Spark hands them of `given`, batches of the plan's types."""
+
+    given: DataFrame
+    task: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True)
 class SourceRead:
-    """A DataFrame of the plan's columns. `gated`: its own tasks already pass every batch through the gate."""
+    """A DataFrame of the plan's columns. `gated`: its own tasks already pass every batch through the gate.
+
+    `tasks` are there when the frame is what they make and nothing else: they can then write the stage themselves.
+    """
 
     frame: DataFrame
     gated: bool
+    tasks: ArrowTasks | None = None
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,14 @@ class GateClient:
     def _connect(self) -> Connection[Any, Any]:
         if self._link is None:
             self._link = Client(self._address, family="AF_INET", authkey=self._key)
-            task, attempt = _task_identity()
+            task, attempt = task_identity()
             hello = {"op": "hello", "step": self._step, "task": task, "attempt": attempt}
             self._link.send_bytes(json.dumps(hello).encode())
             self._link.recv_bytes()
         return self._link
 
 
-def _task_identity() -> tuple[str, int]:
+def task_identity() -> tuple[str, int]:
     """("stage:partition", task attempt id) of the Spark task that we are in; ("driver", 0) outside of one."""
     from pyspark import TaskContext
 

@@ -55,7 +55,6 @@ def _spool() -> IO[bytes]:
 
 @dataclass
 class _Attempt:
-    number: int
     rows: int = 0
     size: int = 0
     dirty: int = 0
@@ -68,8 +67,13 @@ class _Step:
     limits: StepLimits
     rows: RateBudget
     bytes: RateBudget
-    attempts: dict[str, _Attempt] = field(default_factory=dict)
+    attempts: dict[str, dict[int, _Attempt]] = field(default_factory=dict)
+    settled: bool = False
     stop: str | None = None
+
+    def counting(self) -> list[_Attempt]:
+        """Of each task its latest attempt."""
+        return [by_number[max(by_number)] for by_number in self.attempts.values()]
 
 
 class GateServer:
@@ -119,11 +123,19 @@ class GateServer:
         with self._lock:
             return self._verdict(self._steps[step], final=True)
 
+    def settle(self, step: str, attempts: Mapping[str, int]) -> None:
+        """From now on only these attempts count, by task: Spark may have taken another one than the latest."""
+        with self._lock:
+            found = self._steps[step]
+            found.settled = True
+            counted = {task: found.attempts.get(task, {}).get(number) for task, number in attempts.items()}
+            found.attempts = {task: {0: attempt} for task, attempt in counted.items() if attempt is not None}
+
     def dirty_rows(self, step: str) -> Iterator[DirtyRow]:
         """The rows that the step's last attempts set aside, in no order. Call when the step has ended."""
         with self._lock:
             found = self._steps.get(step)
-            attempts = list(found.attempts.values()) if found else []
+            attempts = found.counting() if found else []
         for attempt in attempts:
             attempt.spool.seek(0)
             for line in attempt.spool:
@@ -157,15 +169,10 @@ class GateServer:
                 return  # the task is complete, Spark killed it, or it was a stranger on the port
 
     def _hello(self, message: Mapping[str, Any]) -> tuple[_Step, _Attempt]:
-        attempt = _Attempt(message["attempt"])
         with self._lock:
             step = self._steps[message["step"]]
-            known = step.attempts.get(message["task"])
-            if known is not None and known.number == attempt.number:
-                return step, known  # another Python worker of the same task attempt
-            if known is None or known.number < attempt.number:
-                step.attempts[message["task"]] = attempt
-        return step, attempt
+            attempts = {} if step.settled else step.attempts.setdefault(message["task"], {})
+            return step, attempts.setdefault(message["attempt"], _Attempt())  # one may have several Python workers
 
     def _answer(self, step: _Step, attempt: _Attempt, message: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:
@@ -198,7 +205,7 @@ def _note(attempt: _Attempt, message: Mapping[str, Any]) -> None:
 
 
 def _total(step: _Step) -> StepCount:
-    attempts = step.attempts.values()
+    attempts = step.counting()
     return StepCount(
         rows=sum(a.rows for a in attempts),
         size=sum(a.size for a in attempts),

@@ -7,15 +7,17 @@ aside, and what the Parquet files hold are counted apart from each other and hav
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as f
 
 from millrace.connectors.base import Gate, SourceRead
 from millrace.connectors.channel import timed
 from millrace.connectors.gate import GateClient
+from millrace.connectors.wire.arrow_types import schema_of
 from millrace.errors import ConservationError, DirtyLimitExceeded, RunFailed
 from millrace.jobs.batches import map_batches
 from millrace.jobs.context import RunContext, Stats
@@ -25,9 +27,11 @@ from millrace.jobs.plan import RunPlan, columns_of
 from millrace.jobs.sharing import refuse_private_folder
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.spark_metrics import waited_s
+from millrace.jobs.stage_writer import StageTask, drafts_of, write_by_tasks
 from millrace.jobs.staged import keep_schema
 from millrace.jobs.statistics import SourceStatistics
-from millrace.jobs.transform import StepCounter, new_observation, transform
+from millrace.jobs.storage import LocalStorage
+from millrace.jobs.transform import new_observation, only_columns, transform
 from millrace.spec.types import Kind
 
 if TYPE_CHECKING:
@@ -66,13 +70,13 @@ def stage(context: RunContext) -> Stats:
     casting = gate.open_step("cast", context.limits(expected_rows=plan.source.estimated_rows, together_with=("read",)))
     started = time.perf_counter()
     try:
-        counters, measured = _write(context, plan, reading, casting)
+        passed = _write(context, plan, reading, casting)
     except Exception as error:
         raise gate_verdict(context, "cast", translate(error, doing)) from error
     finally:
         for step in ("read", "cast"):
             catalog.dirty.add(context.run_id, step, gate.dirty_rows(step))
-    statistics = _count(context, counters, measured, time.perf_counter() - started)
+    statistics = _count(context, passed, time.perf_counter() - started)
     verdict = gate.verdict("cast")
     if verdict:
         raise DirtyLimitExceeded(verdict, hint=dirty_hint(context))
@@ -126,9 +130,16 @@ def _check_targets(context: RunContext, frame: DataFrame) -> None:
             target.close()
 
 
-def _write(
-    context: RunContext, plan: RunPlan, reading: GateClient, casting: GateClient
-) -> tuple[Sequence[StepCounter], Any]:
+@dataclass(frozen=True)
+class _Passed:
+    """What came out of the source (dirty rows not among it), and what the transform dropped of it."""
+
+    rows: int
+    filtered: int = 0
+    size: int | None = None  # None: the gate has counted it
+
+
+def _write(context: RunContext, plan: RunPlan, reading: GateClient, casting: GateClient) -> _Passed:
     spark = context.spark()
     read = context.source().read(spark, plan.source, reading)
     frame = paced(context, read, reading)
@@ -136,6 +147,9 @@ def _write(
     frame = frame.observe(measured, f.count(f.lit(1)).alias("rows"), *_sizes(read, plan))
     result = transform(frame, context.spec.transform, casting)
     _check_targets(context, result.frame)
+    written = _write_by_tasks(context, plan, read, result.frame)
+    if written is not None:
+        return written
     if source_checks(context.spec):  # they look at the rows that were read, and the source is read only once
         _partitions(spark, frame, plan.channels).write.mode("overwrite").parquet(context.file(SOURCE))
         kept = spark.read.schema(frame.schema).parquet(context.file(SOURCE))
@@ -143,7 +157,26 @@ def _write(
     wanted = _partitions(spark, result.frame, plan.channels)
     wanted.write.mode("overwrite").option("compression", "zstd").parquet(context.file("stage"))
     keep_schema(context.storage, context.file("stage"), result.frame.schema)
-    return result.counters, measured
+    seen = measured.get
+    return _Passed(int(seen["rows"]), sum(counter.filtered for counter in result.counters), seen.get("bytes"))
+
+
+def _write_by_tasks(context: RunContext, plan: RunPlan, read: SourceRead, staged: DataFrame) -> _Passed | None:
+    """Have the source's own tasks write the stage, where they can: None where Spark has to, and nothing is done yet."""
+    storage, names = context.storage, [column.name for column in plan.source.columns]
+    left = only_columns(names, context.spec.transform)
+    if read.tasks is None or not isinstance(storage, LocalStorage) or source_checks(context.spec):
+        return None
+    if left is None or list(left) != staged.columns:
+        return None
+    stage = Path(storage.local(context.file("stage")))
+    places = [names.index(name) for name in left.values()]
+    columns = [replace(plan.source.columns[at], name=name) for name, at in zip(left, places, strict=True)]
+    task = StageTask(read.tasks.task, places, schema_of(columns), drafts_of(stage))
+    written = write_by_tasks(_partitions(context.spark(), read.tasks.given, plan.channels), task, stage)
+    context.gate.settle("read", written.attempts)
+    keep_schema(storage, context.file("stage"), staged.schema)
+    return _Passed(written.rows)
 
 
 def _partitions(spark: SparkSession, frame: DataFrame, channels: int) -> DataFrame:
@@ -174,14 +207,13 @@ def _sizes(read: SourceRead, plan: RunPlan) -> list[SparkColumn]:
     return [f.sum(lengths).alias("bytes")]
 
 
-def _count(context: RunContext, counters: Sequence[StepCounter], measured: Any, seconds: float) -> SourceStatistics:
+def _count(context: RunContext, passed: _Passed, seconds: float) -> SourceStatistics:
     reading, casting = context.gate.count("read"), context.gate.count("cast")
-    seen = measured.get
     path = context.file("stage")
     return SourceStatistics(
-        rows_read=int(seen["rows"]) + reading.dirty,
-        bytes_read=int(seen.get("bytes") or reading.size),
-        rows_filtered=sum(counter.filtered for counter in counters),
+        rows_read=passed.rows + reading.dirty,
+        bytes_read=int(passed.size or reading.size),
+        rows_filtered=passed.filtered,
         rows_dirty=reading.dirty + casting.dirty,
         rows_staged=context.storage.parquet_rows(path),
         bytes_staged=context.storage.size(path),

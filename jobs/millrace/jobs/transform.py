@@ -7,7 +7,7 @@ and says so. Only the step `cast` sets single rows aside as dirty records.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,20 @@ def transform(frame: DataFrame, steps: Sequence[Step], gate: Gate) -> Transforme
                 for name in step.columns:
                     frame = frame.withColumn(name, _masked(_named(name), step.method))
     return Transformed(frame, tuple(counters))
+
+
+def only_columns(columns: Sequence[str], steps: Sequence[Step]) -> Mapping[str, str] | None:
+    """For steps that choose and name columns and do nothing else: what is left, in order, and which column it was."""
+    left = {name: name for name in columns}
+    for step in steps:
+        match step:
+            case Select() if all(name in left for name in step.columns):
+                left = {name: left[name] for name in step.columns}
+            case Rename() if all(name in left for name in step.columns):
+                left = {step.columns.get(name, name): before for name, before in left.items()}
+            case _:
+                return None
+    return left
 
 
 _serial = itertools.count()

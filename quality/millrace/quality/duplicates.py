@@ -7,6 +7,7 @@ hex); Great Expectations' window 2.4 to 5.1, and it moves and sorts the keys the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _N = "millrace_n"
 _KEY = "millrace_key_{}"
 _INTEGRAL = frozenset({"tinyint", "smallint", "int", "bigint"})
+_WHOLE = re.compile(r"decimal\(\d+,0\)")  # as MySQL's unsigned bigint comes
 _WIDE = frozenset({"string", "binary"})
 _HASHABLE = _WIDE | _INTEGRAL | {"boolean", "date", "timestamp", "timestamp_ntz"}
 #: Each task may write a bitmap of the whole range: bits in all tasks together, per row, up to which that is the less.
@@ -42,7 +44,7 @@ def count_duplicates(frame: DataFrame, columns: Sequence[str]) -> Duplicates:
     together, and 64-bit hashes for wide keys, where equal keys have equal hashes. Without that proof keys are counted.
     """
     types = {field.dataType.simpleString() for field in frame.select(*[f.col(c) for c in columns]).schema.fields}
-    if types <= _INTEGRAL and len(columns) == 1:
+    if all(name in _INTEGRAL or _WHOLE.fullmatch(name) for name in types) and len(columns) == 1:
         return _all_different_integers(frame, columns[0]) or _grouped(frame, columns)
     if types <= _HASHABLE and (len(columns) > 1 or types & _WIDE):  # floats differ in form: 0.0 is -0.0
         hashes = _grouped(frame.select(f.xxhash64(*[f.col(c) for c in columns]).alias("hash")), ["hash"])
@@ -72,10 +74,12 @@ def is_repeated(columns: Sequence[str]) -> Column:
 
 def _all_different_integers(frame: DataFrame, column: str) -> Duplicates | None:
     """The count when no value without nulls is repeated and bitmaps can show it; None otherwise."""
-    value = f.col(column).cast("bigint")
-    least, most, rows = frame.agg(f.min(value), f.max(value), f.count(value)).collect()[0]
+    value = f.col(column).try_cast("bigint")
+    least, most, fitting, rows = frame.agg(f.min(value), f.max(value), f.count(value), f.count(column)).collect()[0]
     if not rows:
         return Duplicates(0, 0)
+    if fitting < rows:
+        return None
     spread = most - least + 1
     if spread < rows or spread * frame.rdd.getNumPartitions() > _MAX_BITS_PER_ROW * rows:
         return None

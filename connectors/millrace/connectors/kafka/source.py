@@ -17,6 +17,7 @@ from millrace.connectors.kafka.options import KafkaOptions, Metadata
 from millrace.connectors.kafka.plan import plan_topic
 from millrace.connectors.spark_schema import spark_ddl
 from millrace.connectors.spark_secrets import without_py4j_traces
+from millrace.connectors.spark_tasks import read_by_tasks
 from millrace.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -53,10 +54,9 @@ class KafkaSource(Source):
         """The messages of the planned offsets. Raises SourceError when some of them are gone."""
         end = self._endpoint()
         self._check_still_there(Client(end), plan)
-        schema = spark_ddl(plan.columns)
         ranges = [Range(**r) for r in plan.details["ranges"] if r["start"] < r["end"]]
         if not ranges:
-            return SourceRead(spark.createDataFrame([], schema), gated=True)
+            return SourceRead(spark.createDataFrame([], spark_ddl(plan.columns)), gated=True)
         not_before = plan.details["not_before"]
         task = MessageTask(
             self.options,
@@ -67,7 +67,7 @@ class KafkaSource(Source):
         )
         frame = self._frame(spark, end, ranges, len(plan.splits))
         wanted = frame.selectExpr(*source_columns(self.options, by_time=not_before is not None))
-        return SourceRead(wanted.mapInArrow(task, schema), gated=True)
+        return read_by_tasks(wanted, task, plan.columns)
 
     def lag(self, watermark: Mapping[str, Any] | None) -> Lag:
         """Messages of each partition that no published run has read and that are still there."""

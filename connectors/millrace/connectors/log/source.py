@@ -23,6 +23,7 @@ from millrace.connectors.log.texts import HadoopText, LocalText
 from millrace.connectors.log.time_layout import COMBINED_TIME, ISO, ISO_DATE
 from millrace.connectors.log.typed import TypedField
 from millrace.connectors.spark_schema import spark_ddl
+from millrace.connectors.spark_tasks import read_by_tasks
 from millrace.errors import SourceError
 from millrace.spec.diagnostics import did_you_mean
 from millrace.spec.types import Column, Kind, column
@@ -80,14 +81,13 @@ class LogSource(Source):
         """The rows of exactly the planned files, through the gate. Raises SourceError when a file has changed since."""
         files = [FileInfo.from_json(file) for file in plan.details["files"]]
         reading = self.reading(tuple(plan.details["file_columns"]))
-        schema = spark_ddl(plan.columns)
         if not files:
-            return SourceRead(spark.createDataFrame([], schema), gated=True)
+            return SourceRead(spark.createDataFrame([], spark_ddl(plan.columns)), gated=True)
         parts = [(int(start), int(end)) for start, end in plan.details.get("parts", ())]
         if not plan.details["local"]:
             partly = hadoop.partly_read(files, parts, self.options.compression) if parts else {}
             lines = hadoop.planned_lines(spark, files, partly)
-            return SourceRead(lines.mapInArrow(HadoopTask(reading, gate, partly), schema), gated=True)
+            return read_by_tasks(lines, HadoopTask(reading, gate, partly), plan.columns)
         if parts:
             files = self._where_now(files)
         for file in files:
@@ -100,7 +100,7 @@ class LogSource(Source):
             for split in plan.splits
         ]
         one_each = spark.range(0, len(pieces), 1, len(pieces))
-        return SourceRead(one_each.mapInArrow(LocalTask(reading, gate, tuple(pieces)), schema), gated=True)
+        return read_by_tasks(one_each, LocalTask(reading, gate, tuple(pieces)), plan.columns)
 
     def _news(
         self, files: Sequence[FileInfo], compressions: Mapping[str, Compression], request: PlanRequest, *, local: bool

@@ -20,8 +20,8 @@ from millrace.connectors.mysql.replica import wait_for_replica
 from millrace.connectors.mysql.statistics import Table, describe, where_clause
 from millrace.connectors.mysql.truststore import store_properties
 from millrace.connectors.mysql.types import SHARD_NAME, ColumnRead, TableColumn, read_column
-from millrace.connectors.spark_schema import spark_ddl
 from millrace.connectors.spark_secrets import without_py4j_traces
+from millrace.connectors.spark_tasks import read_by_tasks
 from millrace.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class MysqlSource(Source):
             gate,
         )
         numbers = spark.range(0, len(task.statements), 1, len(task.statements))
-        return SourceRead(numbers.mapInArrow(task, spark_ddl(plan.columns)), gated=True)
+        return read_by_tasks(numbers, task, plan.columns)
 
     def _selects(
         self, plan: SourcePlan, shards: Sequence[ShardRead], *, arrow: bool
