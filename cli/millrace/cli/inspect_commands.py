@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from millrace.catalog import AssetRecord, Catalog, RunRecord, VersionRecord
+from millrace.catalog import AssetRecord, Catalog, CheckResult, RunRecord, VersionRecord
 from millrace.cli.lag import lag_text, lag_words, lags
 from millrace.cli.output import exits, results, show, table, to_json
 from millrace.cli.spec_commands import Json
 from millrace.cli.streams import streams
-from millrace.cli.workspace import open_catalog
+from millrace.cli.workspace import KeptSpec, kept_spec, open_catalog
 from millrace.connectors.base import SqlResult
-from millrace.errors import NotFound, SpecError
+from millrace.errors import MillraceError, NotFound
 from millrace.jobs.docs import address
 from millrace.jobs.wording import count_text
 from millrace.quality.alerts import overdue
-from millrace.spec import parse_spec
 from millrace.spec.settings import Settings
 
 AssetName = Annotated[str, typer.Argument(help="An asset.", show_default=False)]
@@ -39,13 +37,12 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the assets with their current versions, or the runs, checks and statistics of one."""
-    with exits(), open_catalog(Settings.from_env()) as catalog:
+    settings = Settings.from_env()
+    with exits(), open_catalog(settings) as catalog:
         if asset is None:
-            _status_of_all(catalog, as_json, lags(catalog, Settings.from_env(), catalog.assets.list()))
+            _status_of_all(catalog, settings, as_json)
         else:
-            record = catalog.assets.get(asset)
-            lag = lags(catalog, Settings.from_env(), [record]).get(asset)
-            _status_of_one(catalog, asset, runs, as_json, lag, streams(catalog, Settings.from_env(), record))
+            _status_of_one(catalog, settings, catalog.assets.get(asset), runs, as_json)
 
 
 def versions(asset: AssetName, as_json: Json = False) -> None:
@@ -63,23 +60,24 @@ def checks(
     as_json: Json = False,
 ) -> None:
     """Show what a run's checks found: observed, expected, and sample rows of those that failed."""
-    with exits(), open_catalog(Settings.from_env()) as catalog:
+    settings = Settings.from_env()
+    with exits(), open_catalog(settings) as catalog:
         record = catalog.runs.get(run) if run else _last_checked_run(catalog, asset)
         found = [c.result for c in catalog.checks.of_run(record.id)]
         data = {
             "run": record.id,
             "version": record.version_id if record.published_at else None,
-            "data_docs": _docs(catalog, record),
+            "data_docs": _docs(settings, record) if found else None,
             "checks": [result.__dict__ for result in found],
         }
 
         def person() -> None:
             table(f"run {record.id}", ("", "check", "severity", "observed", "expected"),
-                  [("✓" if r.passed else "✗", r.description, r.severity, _observed(r.observed), r.expected)
-                   for r in found])  # fmt: skip
+                  [(_mark(r), r.description, r.severity, _seen(r), r.expected) for r in found])  # fmt: skip
             for result in (r for r in found if r.sample):
                 table("", (result.description,), [(json.dumps(row, ensure_ascii=False),) for row in result.sample])
-            results.print(f"data docs: {data['data_docs']}", markup=False, soft_wrap=True)
+            if found:
+                results.print(f"data docs: {data['data_docs']}", markup=False, soft_wrap=True)
 
         show(data, as_json, person)
 
@@ -155,9 +153,12 @@ async def _query(settings: Settings, asset: str, sql: str) -> SqlResult:
         await reader.close()
 
 
-def _status_of_all(catalog: Catalog, as_json: bool, behind: Mapping[str, Any]) -> None:
+def _status_of_all(catalog: Catalog, settings: Settings, as_json: bool) -> None:
+    assets = catalog.assets.list()
+    specs = {asset.name: kept_spec(catalog, asset) for asset in assets}
+    behind = lags(catalog, settings, specs)
     rows = []
-    for asset in catalog.assets.list():
+    for asset in assets:
         last = next(iter(catalog.runs.list(asset.name, limit=1)), None)
         current = catalog.versions.current(asset.name)
         rows.append(
@@ -170,7 +171,7 @@ def _status_of_all(catalog: Catalog, as_json: bool, behind: Mapping[str, Any]) -
                 "state": str(last.state) if last else None,
                 "error": last.error.message.splitlines()[0] if last and last.error else None,
                 "lag": behind.get(asset.name),
-                "late": _late(catalog, asset),
+                "late": _late(catalog, specs[asset.name]),
             }
         )
     told = [*(["behind"] if behind else []), *(["late"] if any(row["late"] for row in rows) else [])]
@@ -179,22 +180,22 @@ def _status_of_all(catalog: Catalog, as_json: bool, behind: Mapping[str, Any]) -
     show(rows, as_json, lambda: table("", names, [[r[n] for n in names] for r in shown], right=("rows", "behind")))
 
 
-def _status_of_one(
-    catalog: Catalog, asset: str, limit: int, as_json: bool, lag: Mapping[str, Any] | None, reads: Sequence[str]
-) -> None:
-    record = catalog.assets.get(asset)
+def _status_of_one(catalog: Catalog, settings: Settings, record: AssetRecord, limit: int, as_json: bool) -> None:
+    asset, spec = record.name, kept_spec(catalog, record)
+    lag, reads = lags(catalog, settings, {asset: spec}).get(asset), streams(settings, spec)
     runs = catalog.runs.list(asset, limit=limit)
-    checks = catalog.checks.of_run(runs[0].id) if runs else []
+    checked = catalog.checks.checked([run.id for run in runs])
+    checks = catalog.checks.of_run(runs[0].id) if runs and runs[0].id in checked else []
     holder = catalog.leases.holder(asset)
     data = {
         "asset": asset,
         "version": record.current_version,
         "watermark": catalog.assets.watermark(asset),
         "lag": lag,
-        "late": _late(catalog, record),
+        "late": _late(catalog, spec),
         "streams": list(reads),
         "running": holder.run_id if holder else None,
-        "runs": [_run(r) | {"data_docs": _docs(catalog, r)} for r in runs],
+        "runs": [_run(r) | {"data_docs": _docs(settings, r) if r.id in checked else None} for r in runs],
         "checks": [{**c.result.__dict__, "run": c.run_id} for c in checks],
     }
 
@@ -214,25 +215,20 @@ def _status_of_one(
             results.print(f"run {runs[0].id}: {last.kind}: {said}", markup=False, soft_wrap=True)
         if checks:
             table(f"checks of run {checks[0].run_id}", ("", "check", "observed", "expected"),
-                  [("✓" if c.result.passed else "✗", c.result.description, _observed(c.result.observed),
-                    c.result.expected) for c in checks])  # fmt: skip
+                  [(_mark(c.result), c.result.description, _seen(c.result), c.result.expected)
+                   for c in checks])  # fmt: skip
 
     show(data, as_json, person)
 
 
-def _late(catalog: Catalog, asset: AssetRecord) -> str | None:
-    """When a late asset should have been published; None while it is in time."""
-    try:
-        spec = parse_spec(catalog.assets.spec_text(asset.spec_digest))
-    except SpecError:
-        return None  # of another release, or with a `${VAR}` that is not set here
-    return _text(overdue(catalog, spec, datetime.now(UTC)))
+def _late(catalog: Catalog, spec: KeptSpec) -> str | None:
+    """When a late asset should have been published; None while it is in time, or nobody can tell."""
+    return None if isinstance(spec, MillraceError) else _text(overdue(catalog, spec, datetime.now(UTC)))
 
 
-def _docs(catalog: Catalog, record: RunRecord) -> str | None:
-    """Where the run's data docs are; None for a run that has checked nothing."""
-    checked = catalog.checks.of_run(record.id)
-    return address(Settings.from_env(), record.asset, record.id) if checked else None
+def _docs(settings: Settings, record: RunRecord) -> str:
+    """Where the data docs are of a run that has checked something."""
+    return address(settings, record.asset, record.id)
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
@@ -276,6 +272,16 @@ def _version(record: VersionRecord) -> dict[str, Any]:
     }
 
 
+def _mark(result: CheckResult) -> str:
+    return "✓" if result.passed else "✗"
+
+
+def _seen(result: CheckResult) -> str:
+    """What a check saw, and why it could not be evaluated, if that is so."""
+    problem = result.error and f"could not be evaluated: {result.error.strip().splitlines()[0]}"
+    return "; ".join(filter(None, (_observed(result.observed), problem)))
+
+
 def _observed(value: Any) -> str:
     """What a check saw, for a person: a value, or how many rows of how many were not as expected."""
     match value:
@@ -292,11 +298,10 @@ def _observed(value: Any) -> str:
 
 
 def _last_checked_run(catalog: Catalog, asset: str) -> RunRecord:
-    catalog.assets.get(asset)
-    for record in catalog.runs.list(asset, limit=100):
-        if catalog.checks.of_run(record.id):
-            return record
-    raise NotFound(f"no run of {asset} has checked anything", hint="name an older run with --run")
+    run_id = catalog.checks.last_run(catalog.assets.get(asset).name)
+    if run_id is None:
+        raise NotFound(f"no run of {asset} has checked anything", hint="its spec has no `checks`, or none has run yet")
+    return catalog.runs.get(run_id)
 
 
 def _last_dirty_run(catalog: Catalog, asset: str) -> RunRecord:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from millrace.catalog import AssetRecord, Catalog
+from millrace.catalog import Catalog
+from millrace.cli.workspace import KeptSpec
 from millrace.errors import MillraceError
 from millrace.jobs.context import connections_of, open_source
-from millrace.spec import parse_spec
 from millrace.spec.connector import connectors
 from millrace.spec.settings import Settings
 
 _ASKED_AT_ONCE = 16
 
 
-def lags(catalog: Catalog, settings: Settings, assets: Sequence[AssetRecord]) -> Mapping[str, Any]:
+def lags(catalog: Catalog, settings: Settings, specs: Mapping[str, KeptSpec]) -> Mapping[str, Any]:
     """By asset, as JSON: `behind` and `parts`, or the `error` that kept us from asking; none for other sources."""
-    names = [asset.name for asset in assets]
-    watermarks = [catalog.assets.watermark(name) for name in names]
-    texts = [catalog.assets.spec_text(asset.spec_digest) for asset in assets]
+    watermarks = [catalog.assets.watermark(name) for name in specs]
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="millrace-lag") as pool:
-        found = pool.map(partial(_lag, settings), watermarks, texts)
-        return {name: lag for name, lag in zip(names, found, strict=True) if lag is not None}
+        found = pool.map(partial(_lag, settings), watermarks, specs.values())
+        return {name: lag for name, lag in zip(specs, found, strict=True) if lag is not None}
 
 
 def lag_text(lag: Mapping[str, Any] | None) -> str | None:
@@ -43,9 +41,10 @@ def lag_words(lag: Mapping[str, Any] | None) -> str:
     return f"; {lag['behind']:,} messages behind its source"
 
 
-def _lag(settings: Settings, watermark: Mapping[str, Any] | None, text: str) -> Mapping[str, Any] | None:
+def _lag(settings: Settings, watermark: Mapping[str, Any] | None, spec: KeptSpec) -> Mapping[str, Any] | None:
+    if isinstance(spec, MillraceError):
+        return {"error": spec.message}
     try:
-        spec = parse_spec(text)
         role = connectors()[spec.source.connector].source
         if role is None or not role.lag:
             return None

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
-from millrace.catalog import Catalog
+from millrace.catalog import AssetRecord, Catalog
 from millrace.connectors.base import Target
-from millrace.errors import NotFound
+from millrace.errors import MillraceError, NotFound, SpecError
 from millrace.spec import Spec, load_spec, parse_spec
 from millrace.spec.settings import Settings
+
+#: An asset's spec as the catalog has it, or why it can't be read here.
+KeptSpec: TypeAlias = Spec | MillraceError
 
 
 @contextmanager
@@ -34,6 +38,17 @@ def find_spec(catalog: Catalog, name: str) -> Spec:
         known = ", ".join(a.name for a in catalog.assets.list()) or "none yet"
         raise NotFound(f"'{name}' is neither a spec file nor a known asset", hint=f"known assets: {known}")
     return parse_spec(catalog.assets.spec_text(asset.spec_digest), path=Path(f"{name}.yaml"))
+
+
+def kept_spec(catalog: Catalog, asset: AssetRecord) -> KeptSpec:
+    """The spec that an asset was registered with, or why it can't be read here and now.
+
+    It may be of another release, or have a `${VAR}` that is not set here.
+    """
+    try:
+        return parse_spec(catalog.assets.spec_text(asset.spec_digest))
+    except SpecError as error:
+        return error
 
 
 def targets_of(settings: Settings, spec: Spec) -> Callable[[str], Target]:

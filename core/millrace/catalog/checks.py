@@ -42,15 +42,18 @@ class Checks:
         )
         return [_record(r) for r in rows]
 
-    def of_runs(self, run_ids: Collection[str]) -> dict[str, list[CheckRecord]]:
-        """The results of several runs by run, in one question; a run that has none isn't there."""
-        statement = select(_TABLE).where(_TABLE.c.run_id.in_(run_ids)).order_by(_TABLE.c.id)
-        rows = self._database.read(
-            f"reading the checks of {len(run_ids)} runs", lambda c: c.execute(statement).mappings().all()
+    def checked(self, run_ids: Collection[str]) -> frozenset[str]:
+        """Those of the runs that have results."""
+        statement = select(_TABLE.c.run_id).where(_TABLE.c.run_id.in_(run_ids)).distinct()
+        doing = f"looking for checks of {len(run_ids)} runs"
+        return frozenset(self._database.read(doing, lambda c: c.execute(statement).scalars().all()))
+
+    def last_run(self, asset: str) -> str | None:
+        """The last run of an asset that has results."""
+        statement = select(_TABLE.c.run_id).where(_TABLE.c.asset == asset).order_by(_TABLE.c.id.desc()).limit(1)
+        found: str | None = self._database.read(
+            f"looking for the last checks of '{asset}'", lambda c: c.execute(statement).scalar()
         )
-        found: dict[str, list[CheckRecord]] = {}
-        for row in rows:
-            found.setdefault(row["run_id"], []).append(_record(row))
         return found
 
     def history(

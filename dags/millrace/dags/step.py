@@ -142,6 +142,7 @@ def _publication(run_id: str, settings: Settings) -> Mapping[str, Any]:
                 "passed": result.passed,
                 "expected": result.expected,
                 "observed": result.observed,
+                "error": result.error,
             }
             for result in results
         ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -54,8 +55,18 @@ def keep(catalog: Catalog, spec: Spec, settings: Settings, run_id: str, error: M
     record = catalog.runs.get(run_id)
     checks = catalog.checks.of_run(run_id)
     published = record.published_at is not None
-    happened = _happenings(catalog, spec, settings, record, checks, error)
-    recovery = _happening(AlertEvent.RECOVERED, catalog, spec, settings, record) if published else None
+    docs = {"data docs": address(settings, spec.asset, run_id)} if checks else {}
+    about = Happening(
+        AlertEvent.RECOVERED,
+        spec.asset,
+        _now(),
+        run_id=run_id,
+        owner=spec.owner,
+        serving=catalog.assets.get(spec.asset).current_version,
+        links={**docs, **links_of(settings, spec.asset, run_id)},
+    )
+    happened = _happenings(spec, record, checks, error, about)
+    recovery = about if published else None
     report(catalog, spec, happened, recovery)
     if not published:
         late(catalog, spec, settings, _now())
@@ -88,51 +99,19 @@ def links_of(settings: Settings, asset: str, run_id: str | None) -> Mapping[str,
 
 
 def _happenings(
-    catalog: Catalog,
-    spec: Spec,
-    settings: Settings,
-    record: RunRecord,
-    checks: list[CheckRecord],
-    error: MillraceError | None,
+    spec: Spec, record: RunRecord, checks: list[CheckRecord], error: MillraceError | None, about: Happening
 ) -> list[Happening]:
+    """What the run's end means besides a recovery; `about` has what is known of the asset and the run."""
     found = tuple(_finding(check) for check in checks if not check.result.passed)
     failure = None if isinstance(error, Cancelled) else _failure(spec, record)
     if failure is not None and failure.kind == "CheckFailed":
-        event, found = AlertEvent.CHECK_FAILED, tuple(f for f in found if f.severity != Severity.WARN)
-    elif failure is not None:
-        event, found = AlertEvent.RUN_FAILED, ()
-    elif record.published_at is not None and found:
-        event = AlertEvent.CHECK_WARNED
-    else:
-        return []
-    return [_happening(event, catalog, spec, settings, record, failure=failure, checks=found)]
-
-
-def _happening(
-    event: AlertEvent,
-    catalog: Catalog,
-    spec: Spec,
-    settings: Settings,
-    record: RunRecord,
-    *,
-    failure: Failure | None = None,
-    checks: tuple[CheckFinding, ...] = (),
-) -> Happening:
-    return Happening(
-        event,
-        spec.asset,
-        _now(),
-        run_id=record.id,
-        owner=spec.owner,
-        serving=catalog.assets.get(spec.asset).current_version,
-        failure=failure,
-        checks=checks,
-        links={**_docs(catalog, settings, record), **links_of(settings, spec.asset, record.id)},
-    )
-
-
-def _docs(catalog: Catalog, settings: Settings, record: RunRecord) -> Mapping[str, str]:
-    return {"data docs": address(settings, record.asset, record.id)} if catalog.checks.of_run(record.id) else {}
+        blocking = tuple(f for f in found if f.severity != Severity.WARN)
+        return [replace(about, event=AlertEvent.CHECK_FAILED, failure=failure, checks=blocking)]
+    if failure is not None:
+        return [replace(about, event=AlertEvent.RUN_FAILED, failure=failure)]
+    if record.published_at is not None and found:
+        return [replace(about, event=AlertEvent.CHECK_WARNED, checks=found)]
+    return []
 
 
 def _failure(spec: Spec, record: RunRecord) -> Failure | None:
@@ -149,7 +128,9 @@ def _failure(spec: Spec, record: RunRecord) -> Failure | None:
 
 def _finding(check: CheckRecord) -> CheckFinding:
     result = check.result
-    return CheckFinding(result.description, result.severity, result.observed, result.expected, result.sample)
+    return CheckFinding(
+        result.description, result.severity, result.observed, result.expected, result.sample, result.error
+    )
 
 
 def _now() -> datetime:

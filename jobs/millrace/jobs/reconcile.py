@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from millrace.errors import SourceError
 from millrace.jobs.context import RunContext
 from millrace.jobs.gate import StepLimits
 from millrace.jobs.quarantine import STAGE
+from millrace.jobs.spark_errors import translate
 from millrace.jobs.staged import staged_frame
 from millrace.jobs.transform import new_observation, transform
 from millrace.spec.connector import connectors
@@ -47,7 +49,10 @@ class Side:
 
 
 def reconcile(context: RunContext) -> list[CheckResult]:
-    """The results of the spec's reconciliations. Raises what reading the source raises."""
+    """The results of the spec's reconciliations. A source that hasn't the rows any more fails them, and says why.
+
+    Raises what may pass: TransientError, and what Spark raises when it goes away.
+    """
     checks = [check for check in context.spec.checks if isinstance(check, Reconcile)]
     return [result for check in checks for result in _reconciled(context, check)]
 
@@ -71,18 +76,27 @@ def _leaves(step: Step, columns: set[str]) -> bool:
 
 
 def _reconciled(context: RunContext, check: Reconcile) -> list[CheckResult]:
-    stats = context.step_stats("stage")
-    rows = int(stats["rows_staged"])
+    rows = int(context.step_stats("stage")["rows_staged"])
     share = max(1, rows // check.sample) if check.sample else None
     staged = _side(staged_frame(context, context.file(STAGE)), check.sums, share)
+    try:
+        source = _of_source(context, check, share)
+    except Exception as error:
+        known = translate(error, f"reading the source of {context.spec.asset} once more")
+        if not isinstance(known, SourceError):
+            raise
+        return [_result(check, what, False, None, "as in the source", error=known.message) for what in _parts(check)]
+    return list(_results(check, staged, source))
+
+
+def _of_source(context: RunContext, check: Reconcile, share: int | None) -> Side:
+    stats = context.step_stats("stage")
     role = connectors()[context.spec.source.connector].source
     whole = not int(stats["rows_dirty"]) and leaves_alone(context.spec.transform, check.sums)
     if role is not None and role.totals and whole and share is None:
         found = context.source().totals(context.plan().source, check.sums)
-        source = Side(found.rows, found.sums, Counter())
-    else:
-        source = _side(_read_again(context), check.sums, share)
-    return list(_results(check, staged, source))
+        return Side(found.rows, found.sums, Counter())
+    return _side(_read_again(context), check.sums, share)
 
 
 def _read_again(context: RunContext) -> DataFrame:
@@ -107,7 +121,7 @@ def _side(frame: DataFrame, sums: Sequence[str], share: int | None) -> Side:
     else:
         mine = observed.filter(f.pmod(_hash(frame), f.lit(share)) == 0)
         row = f.to_json(f.struct(*[_named(name) for name in frame.columns]), {"ignoreNullFields": "false"})
-        sample.update(found[0] for found in mine.select(row).toLocalIterator())
+        sample.update(found[0] for found in mine.select(row).collect())  # by parts, it would observe one part
     return Side(int(seen.get["rows"]), {name: seen.get[f"sum{i}"] for i, name in enumerate(sums)}, sample)
 
 
@@ -136,13 +150,23 @@ def _named(name: str) -> Column:
     return f.col("`" + name.replace("`", "``") + "`")
 
 
+def _parts(check: Reconcile) -> list[str]:
+    """What is held against the source, each in the spec's words."""
+    rows = [] if check.rows is None else [_rows(check.rows)]
+    sample = [] if check.sample is None else [f"sample: {check.sample}"]
+    return [*rows, *(f"sum: {name}" for name in check.sums), *sample]
+
+
+def _rows(tolerance: float) -> str:
+    return f"rows: {tolerance:.10g}" if tolerance else "rows: exact"
+
+
 def _results(check: Reconcile, staged: Side, source: Side) -> Sequence[CheckResult]:
     results = []
     if check.rows is not None:
         near = abs(staged.rows - source.rows) <= check.rows * source.rows
-        tolerance = "exact" if not check.rows else f"{check.rows:.10g}"
         expected = f"{source.rows:,} rows as in the source" + (f", within {check.rows:.2%}" if check.rows else "")
-        results.append(_result(check, f"rows: {tolerance}", near, staged.rows, expected))
+        results.append(_result(check, _rows(check.rows), near, staged.rows, expected))
     for name in check.sums:
         mine, other = staged.sums[name], source.sums[name]
         equal = _equal(mine, other)
@@ -186,7 +210,13 @@ def _shown(value: Sum) -> str:
 
 
 def _result(
-    check: Reconcile, what: str, passed: bool, observed: Any, expected: str, samples: Sequence[Mapping[str, Any]] = ()
+    check: Reconcile,
+    what: str,
+    passed: bool,
+    observed: Any,
+    expected: str,
+    samples: Sequence[Mapping[str, Any]] = (),
+    error: str | None = None,
 ) -> CheckResult:
     from millrace.quality import CheckResult
     from millrace.quality.samples import as_json
@@ -199,4 +229,5 @@ def _result(
         observed=observed,
         expected=expected,
         samples=tuple(as_json(row) for row in samples),
+        error=error,
     )

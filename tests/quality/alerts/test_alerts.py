@@ -102,6 +102,7 @@ def test_a_failed_check_is_told_with_what_was_observed_expected_and_served(catal
             "observed": {"rows": 10, "unexpected": 1},
             "expected": "0 ≤ age ≤ 150",
             "sample": [{"id": 5, "name": "REDACTED", "age": 200}],
+            "error": None,
         }
     ]
     assert (body["serving"], body["run"], body["links"]) == (

@@ -27,13 +27,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class CheckFinding:
-    """A check that did not pass, with sample rows as they are staged: what `mask` made unreadable stays so."""
+    """A check that did not pass, with sample rows as they are staged: what `mask` made unreadable stays so.
+
+    `error` says why it could not be evaluated in full.
+    """
 
     check: str
     severity: str
     observed: JsonValue = None
     expected: JsonValue = None
     sample: tuple[Mapping[str, JsonValue], ...] = ()
+    error: str | None = None
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,10 @@ def _lines(happening: Happening, incident: IncidentRecord | None) -> Iterator[st
 
 def _check_lines(found: CheckFinding) -> Iterator[str]:
     yield cut(f"✗ {found.check}" + _NOTES.get(found.severity, ""))
-    yield cut(f"    observed: {_json(found.observed)}")
+    if found.error is not None:
+        yield cut(f"    could not be evaluated: {found.error}")
+    if found.observed is not None or found.error is None:
+        yield cut(f"    observed: {_json(found.observed)}")
     yield cut(f"    expected: {_json(found.expected)}")
     yield from (f"    e.g. {row}" for row in _sample(found))
 
@@ -161,6 +164,7 @@ def _check(found: CheckFinding) -> dict[str, Any]:
         "observed": _small(found.observed),
         "expected": _small(found.expected),
         "sample": [_small(row, MAX_ROW) for row in found.sample[:MAX_ROWS]],
+        "error": None if found.error is None else cut(found.error),
     }
 
 

@@ -80,7 +80,11 @@ def _shown(result: CheckResult) -> ExpectationValidationResult:
             severity=_SEVERITIES[result.severity],
         ),
         result=_result(result),
-        exception_info={"raised_exception": False, "exception_message": "", "exception_traceback": ""},
+        exception_info={
+            "raised_exception": result.error is not None,
+            "exception_message": result.error or "",  # the one text that the library escapes itself
+            "exception_traceback": "",
+        },
     )
 
 
@@ -107,5 +111,6 @@ def _result(result: CheckResult) -> dict[str, Any]:
         case value:
             found = {"observed_value": html.escape(value, quote=False) if isinstance(value, str) else value}
     if samples:
-        found = {"unexpected_count": len(samples), **found, "partial_unexpected_list": samples}
+        # Without a count of its own no sentence is made of it: of how many rows these are samples, nobody knows.
+        found = {"unexpected_count": 0, **found, "partial_unexpected_list": samples}
     return found
