@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -21,9 +21,13 @@ from tests.servers.process import free_port
 
 @dataclass
 class Webhook:
-    """What was posted: paths, headers and JSON bodies, in their order. It answers `status`."""
+    """What was posted: paths, headers and JSON bodies, in their order.
+
+    It answers `status`, or what `judge` makes of a body and its size in bytes.
+    """
 
     status: int = 200
+    judge: Callable[[Any, int], int] | None = None
     port: int = 0
     paths: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -45,7 +49,7 @@ def webhook(port: int = 0) -> Iterator[Webhook]:
             kept.paths.append(self.path)
             kept.headers.append(dict(self.headers))
             kept.bodies.append(json.loads(body))
-            self.send_response(kept.status)
+            self.send_response(kept.judge(kept.bodies[-1], len(body)) if kept.judge else kept.status)
             if kept.status == 302:
                 self.send_header("Location", "/elsewhere")
             self.end_headers()

@@ -34,8 +34,8 @@ def webhook(connection: Connection, message: Message) -> None:
 
 def slack(connection: Connection, message: Message) -> None:
     """To a Slack incoming webhook, `slack://hooks.slack.com/services/…`, as plain text that mentions nobody."""
-    head, _, rest = _escaped(message.text).partition("\n")
-    text = f"*{head.replace('*', ' ')}*\n{cut(rest.strip(), _SLACK_TEXT)}"
+    head, _, rest = message.text.partition("\n")
+    text = f"*{_escaped(head.replace('*', ' '))}*\n{_escaped(cut(rest.strip(), _SLACK_TEXT))}"
     _post(connection, _url(connection, tls=True, host=_SLACK), {"text": text})
 
 
@@ -58,7 +58,11 @@ def pagerduty(connection: Connection, message: Message) -> None:
             "timestamp": message.data["at"],
             "custom_details": dict(message.data),
         },
-        "links": [{"href": url, "text": name} for name, url in message.data["links"].items()],
+        "links": [
+            {"href": link, "text": name}
+            for name, link in message.data["links"].items()
+            if link.startswith(("http://", "https://"))  # data docs may be a path, which PagerDuty refuses as a link
+        ],
     }
     _post(connection, url, body)
 
