@@ -26,8 +26,8 @@ _FLAGS = (
     "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
     "--add-modules=jdk.unsupported",
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
 )
+_QUICK = "-XX:TieredStopAtLevel=1"
 _LOG4J = """log4j.rootLogger=INFO,out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
@@ -42,9 +42,9 @@ class _Java(ServerProcess):
     stop_signal: ClassVar[signal.Signals] = signal.SIGKILL
     main: ClassVar[str]
 
-    def __init__(self, conf: Path, heap_mib: int) -> None:
+    def __init__(self, conf: Path, heap_mib: int, quick: bool) -> None:
         super().__init__()
-        self._conf, self._heap_mib = conf, heap_mib
+        self._conf, self._heap_mib, self._quick = conf, heap_mib, quick
 
     def arguments(self) -> Sequence[str]:
         return ()
@@ -54,7 +54,8 @@ class _Java(ServerProcess):
             raise ServerError(f"the jars of HBase are not there (looked in {JARS}); scripts/setup fetches them")
         class_path = f"{self._conf}:{JARS}/*"
         heap = (f"-Xms{self._heap_mib // 2}m", f"-Xmx{self._heap_mib}m")
-        return [str(java()), *heap, *_FLAGS, "-cp", class_path, self.main, *self.arguments(), "start"]
+        flags = (*_FLAGS, *([_QUICK] if self._quick else []))
+        return [str(java()), *heap, *flags, "-cp", class_path, self.main, *self.arguments(), "start"]
 
 
 class _Master(_Java):
@@ -74,8 +75,8 @@ class _Thrift(_Java):
     name: ClassVar[str] = "hbase-thrift"
     main: ClassVar[str] = "org.apache.hadoop.hbase.thrift.ThriftServer"
 
-    def __init__(self, conf: Path, heap_mib: int, framed: bool) -> None:
-        super().__init__(conf, heap_mib)
+    def __init__(self, conf: Path, heap_mib: int, quick: bool, framed: bool) -> None:
+        super().__init__(conf, heap_mib, quick)
         self._framed = framed
 
     def arguments(self) -> Sequence[str]:
@@ -85,7 +86,8 @@ class _Thrift(_Java):
 class HBase:
     """One HBase with its Thrift server. What was written survives `kill`; the ports stay the same after `restart`.
 
-    `settings` are added to hbase-site.xml. `conf` is the folder of hbase-site.xml, `root` HBase's own folder.
+    `settings` are added to hbase-site.xml. `conf` is the folder of hbase-site.xml, `root` HBase's own folder. `quick`
+    starts in less time, and works slower.
     """
 
     def __init__(
@@ -95,13 +97,14 @@ class HBase:
         thrift_heap_mib: int = 96,
         *,
         framed: bool = False,
+        quick: bool = True,
     ) -> None:
         self._zookeeper_port = free_port()
-        self.master = _Master(Path(), heap_mib)
+        self.master = _Master(Path(), heap_mib, quick)
         self.conf = self.master._conf = self.master.folder / "conf"
         self.root = self.master.folder / "root"
         self.staging = self.master.folder / "staging"
-        self.thrift = _Thrift(self.conf, thrift_heap_mib, framed)
+        self.thrift = _Thrift(self.conf, thrift_heap_mib, quick, framed)
         self._framed = framed
         self._settings = settings or {}
 

@@ -7,14 +7,15 @@ the first hash as its seed (org.apache.hadoop.hbase.util.BloomFilterChunk, Murmu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from millrace.connectors.wire.rows import offsets_of, view
+from millrace.connectors.wire.rows import Integers, offsets_of, view
 
 MURMUR = 1
 HASHES = 7
@@ -50,7 +51,8 @@ class BloomFilter:
             part = keys.slice(start, min(_ROWS_AT_ONCE, CHUNK_KEYS - self._keys))
             if not self._keys:
                 self._first_key = part[0].as_py() or b""
-            self._bits[bit_places(part)] = True
+            for places in bit_places(part):
+                self._bits[places.astype(np.int64)] = True
             self._keys += len(part)
             start += len(part)
             if self._keys == CHUNK_KEYS:
@@ -73,51 +75,92 @@ class BloomFilter:
         self._keys = 0
 
 
-def bit_places(keys: pa.LargeBinaryArray) -> npt.NDArray[np.int64]:
-    """The bits that each key sets in a chunk of full size, one column a hash."""
-    first = murmur(keys, np.zeros(len(keys), np.uint32))
-    second = murmur(keys, first)
-    places = np.empty((len(keys), HASHES), np.int64)
+def bit_places(keys: pa.LargeBinaryArray) -> Iterator[npt.NDArray[np.int32]]:
+    """The bits that the keys set in a chunk of full size, one array a hash."""
+    mixed = _mixed(keys)
+    first = mixed.hashes(np.zeros(len(keys), np.uint32))
+    second = mixed.hashes(first)
     with np.errstate(over="ignore"):
         for number in range(HASHES):
-            places[:, number] = (first + np.uint32(number) * second).view(np.int32)
-    return np.abs(places) & (CHUNK_BYTES * 8 - 1)
+            yield np.abs((first + np.uint32(number) * second).view(np.int32)) & np.int32(CHUNK_BYTES * 8 - 1)
 
 
 def murmur(keys: pa.LargeBinaryArray, seeds: _Words) -> _Words:
-    """MurmurHash 2 as HBase computes it: with signed bytes at a key's end. The longest keys first, word by word."""
-    offsets = offsets_of(keys)
-    lengths = np.diff(offsets)
-    data = np.frombuffer(view(keys.buffers()[2]), np.uint8)
-    order = np.argsort(-lengths, kind="stable")
-    starts, sizes = offsets[:-1][order], lengths[order]
-    ascending = sizes[::-1]
-    found = seeds[order] ^ sizes.astype(np.uint32)
+    """MurmurHash 2 as HBase computes it: with signed bytes at a key's end."""
+    return _mixed(keys).hashes(seeds)
+
+
+@dataclass(frozen=True)
+class _Mixed:
+    """Keys as the hash takes them in, whatever its seed; in an order with the longest first.
+
+    `order`: None where they stand in their own. `words[i]`: word i, mixed, of those that have one. `ends`: what the
+    bytes behind the last word come to.
+    """
+
+    order: Integers | None
+    sizes: Integers
+    words: Sequence[_Words]
+    ends: _Words
+
+    def hashes(self, seeds: _Words) -> _Words:
+        found = self.sizes.astype(np.uint32) ^ (seeds if self.order is None else seeds[self.order])
+        with np.errstate(over="ignore"):
+            for word in self.words:
+                part = found[: len(word)]
+                part *= _M
+                part ^= word
+            found ^= self.ends
+            np.multiply(found, _M, out=found, where=self.sizes & 3 != 0)
+            found ^= found >> np.uint32(13)
+            found *= _M
+            found ^= found >> np.uint32(15)
+        if self.order is None:
+            return found
+        hashes = np.empty_like(found)
+        hashes[self.order] = found
+        return hashes
+
+
+def _mixed(keys: pa.LargeBinaryArray) -> _Mixed:
+    offsets, data = offsets_of(keys), np.frombuffer(view(keys.buffers()[2]), np.uint8)
+    sizes = np.diff(offsets)
+    if len(keys) and sizes.min() == sizes.max():
+        return _mixed_even(data, int(offsets[0]), sizes)
+    order = np.argsort(-sizes, kind="stable")
+    starts, sizes = offsets[:-1][order], sizes[order]
+    windows = np.ndarray((max(len(data) - 3, 0),), "<u4", data, 0, (1,))
+    longer = [int(np.searchsorted(-sizes, -end, side="right")) for end in range(4, int(sizes.max(initial=0)) + 1, 4)]
+    words = [_mix(windows[starts[:number] + 4 * word]) for word, number in enumerate(longer)]
+    ends = np.zeros(len(keys), np.uint32)
+    for place in range(3):
+        rows = np.flatnonzero(sizes & 3 > place)
+        ends[rows] ^= _end(data.view(np.int8)[starts[rows] + (sizes[rows] & ~3) + place], place)
+    return _Mixed(order, sizes, words, ends)
+
+
+def _mixed_even(data: npt.NDArray[np.uint8], start: int, sizes: Integers) -> _Mixed:
+    """Keys of one length, one after the other: each of their words and bytes is a column of the memory."""
+    size = int(sizes[0])
+    whole = size & ~3
+
+    def column(place: int, kind: str) -> npt.NDArray[Any]:
+        return np.ndarray(sizes.shape, kind, data, start + place, (size,))
+
+    words = [_mix(column(place, "<u4")) for place in range(0, whole, 4)]
+    ends = np.zeros(len(sizes), np.uint32)
+    for place in range(size - whole):
+        ends ^= _end(column(whole + place, "i1"), place)
+    return _Mixed(None, sizes, words, ends)
+
+
+def _mix(words: _Words) -> _Words:
     with np.errstate(over="ignore"):
-        for word in range(int(sizes.max(initial=0)) // 4):
-            longer = len(sizes) - int(np.searchsorted(ascending, 4 * word + 4, side="left"))
-            part, at = found[:longer], starts[:longer] + 4 * word
-            octets = [data[at + place].astype(np.uint32) << np.uint32(8 * place) for place in range(4)]
-            k = (octets[0] | octets[1] | octets[2] | octets[3]) * _M
-            k = (k ^ (k >> np.uint32(24))) * _M
-            part[:] = (part * _M) ^ k
-        _mix_tail(found, data.view(np.int8), starts, sizes)
-        found ^= found >> np.uint32(13)
-        found *= _M
-        found ^= found >> np.uint32(15)
-    hashes = np.empty_like(found)
-    hashes[order] = found
-    return hashes
+        mixed = words * _M
+        mixed ^= mixed >> np.uint32(24)
+        mixed *= _M
+    return mixed
 
 
-def _mix_tail(
-    found: _Words, data: npt.NDArray[np.int8], starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
-) -> None:
-    left = sizes & 3
-    at = starts + (sizes & ~3)
-    for place in (2, 1, 0):
-        rows = np.flatnonzero(left > place)
-        signed = data[at[rows] + place].astype(np.int32) << np.int32(8 * place)
-        found[rows] ^= signed.view(np.uint32)
-    rows = np.flatnonzero(left)
-    found[rows] *= _M
+def _end(octets: npt.NDArray[np.int8], place: int) -> _Words:
+    return (octets.astype(np.int32) << np.int32(8 * place)).view(np.uint32)

@@ -23,7 +23,7 @@ Octets = npt.NDArray[np.uint8]
 
 _EMPTY: pa.LargeBinaryArray = pa.array([b""], pa.large_binary())
 _MAX_TABLE = 4096
-_BLOCK_ROWS = 4096
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,17 @@ class Cells:
         return np.frombuffer(view(self.values.buffers()[2]), np.uint8)[self.offsets[0] : self.offsets[-1]]
 
 
+@dataclass(frozen=True)
+class _Evenly:
+    """Row i of a piece is element `first + i * step` of the sources."""
+
+    first: int
+    step: int
+
+    def index(self, rows: int) -> Integers:
+        return np.arange(self.first, self.first + rows * self.step, self.step, dtype=np.int64)
+
+
 class RowBuilder:
     """Collects the pieces of `rows` rows from left to right, then builds them all at once.
 
@@ -79,7 +90,7 @@ class RowBuilder:
         self._sources: list[pa.LargeBinaryArray] = [_EMPTY]
         self._bases: dict[int, int] = {}
         self._size = 1
-        self._pieces: list[int | Integers] = []
+        self._pieces: list[_Evenly | Integers] = []
         self._pending = b""
 
     def constant(self, data: bytes, present: Mask | None = None) -> None:
@@ -106,10 +117,9 @@ class RowBuilder:
     def cells(self, cells: Cells, present: Mask | None = None) -> None:
         """Row i gets cell i, and nothing where that is null."""
         self._flush()
-        base = self._add(cells.values)
-        index = np.arange(base, base + self._rows * cells.step, cells.step, dtype=np.int64)
+        piece = _Evenly(self._add(cells.values), cells.step)
         shown = both(cells.present, present)
-        self._pieces.append(index if shown is None else np.where(shown, index, 0))
+        self._pieces.append(piece if shown is None else np.where(shown, piece.index(self._rows), 0))
 
     def head(self, head: Callable[[int], bytes], numbers: Integers, present: Mask | None = None) -> None:
         """Row i gets `head(numbers[i])`, which is called once for each distinct number (≥ 0), and cached when small.
@@ -138,16 +148,23 @@ class RowBuilder:
 
     def _index(self, width: int) -> npt.NDArray[np.int32] | Integers:
         """The pieces as indices into the sources, row by row; filled in blocks that stay in the processor's cache."""
-        index = np.empty((self._rows, width), np.int32 if self._size <= np.iinfo(np.int32).max else np.int64)
+        dtype = np.int32 if self._size <= np.iinfo(np.int32).max else np.int64
+        index = np.empty((self._rows, width), dtype)
+        evenly = [piece if isinstance(piece, _Evenly) else _Evenly(0, 0) for piece in self._pieces]
+        steps = np.tile(np.array([piece.step for piece in evenly], dtype), (min(self._rows, _BLOCK_ROWS), 1))
+        first = np.cumsum(steps, axis=0, dtype=dtype) - steps + np.array([piece.first for piece in evenly], dtype)
+        others = [(place, piece) for place, piece in enumerate(self._pieces) if not isinstance(piece, _Evenly)]
         for start in range(0, self._rows, _BLOCK_ROWS):
             block = index[start : start + _BLOCK_ROWS]
-            for position, piece in enumerate(self._pieces):
-                block[:, position] = piece if isinstance(piece, int) else piece[start : start + _BLOCK_ROWS]
+            np.multiply(steps[: len(block)], dtype(start), out=block)
+            block += first[: len(block)]
+            for place, piece in others:
+                block[:, place] = piece[start : start + len(block)]
         return index
 
     def _flush(self) -> None:
         if self._pending:
-            self._pieces.append(self._add(_array([self._pending])))
+            self._pieces.append(_Evenly(self._add(_array([self._pending])), 0))
             self._pending = b""
 
     def _add(self, source: pa.LargeBinaryArray) -> int:
