@@ -43,8 +43,14 @@ class Published:
 
 
 @contextmanager
-def published(rows: int, apis: Sequence[Mapping[str, Any]], terms: Terms = _TERMS) -> Iterator[Published]:
-    """So many `people`, published once, with a grant of these terms for the API `bench`."""
+def published(
+    rows: int | pa.RecordBatch, apis: Sequence[Mapping[str, Any]], terms: Terms = _TERMS, **target: Any
+) -> Iterator[Published]:
+    """These rows, or so many `people`, published once, with a grant of these terms for the API `bench`.
+
+    `target`: options of its Redis target.
+    """
+    batch = people(rows) if isinstance(rows, int) else rows
     cores = sorted(os.sched_getaffinity(0))
     other, core = cores[0], cores[-1]
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name, RedisServer() as store:
@@ -54,7 +60,7 @@ def published(rows: int, apis: Sequence[Mapping[str, Any]], terms: Terms = _TERM
         connections.write_text(f"{CONNECTION}: {store.url}\n")
         settings = Settings.from_env({"MILLRACE_HOME": name, "MILLRACE_CONNECTIONS": str(connections)})
         with Catalog.open(settings.catalog_url) as catalog:
-            version = Publisher(catalog, store.url, "bench", apis=apis).publish(people(rows)).id
+            version = Publisher(catalog, store.url, "bench", apis=apis, options=target).publish(batch).id
             token = _token(catalog, terms)
         yield Published(folder, settings, store, version, token, core, other)
 
