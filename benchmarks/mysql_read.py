@@ -2,7 +2,7 @@
 
     python -m benchmarks.mysql_read [--rows 2000000]
 
-Ours ends in Arrow batches in Spark's Python workers, where targets take them; connectorx ends in one Arrow table.
+Ours ends in Arrow batches in Spark's Python workers, where the stage takes them; connectorx ends in one Arrow table.
 With `MILLRACE_DATAX_HOME` (see benchmarks/datax.py) `.datax` reads the same table by DataX's mysqlreader into nothing.
 """
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import connectorx
@@ -62,19 +63,26 @@ def main() -> None:
 
 
 def _ours(session: SessionHolder, database: Database, rows: int) -> None:
-    """Plan and read the table; the batches are counted where a target would take them."""
+    """Plan and read the table; the batches are counted where the stage would write them."""
     options = MysqlOptions(connection="bench", table="users")
     source = MysqlSource(options, parse_url("bench", database.url, "the benchmark"))
     plan = source.plan(PlanRequest(CHANNELS, Window(), None, session.get))
     with GateServer() as gate:
-        frame = source.read(session.get(), plan, gate.open_step("read", StepLimits())).frame
-        counted = frame.mapInArrow(_count, "rows bigint").agg({"rows": "sum"}).head()
-    assert counted is not None
-    assert counted[0] == rows
+        tasks = source.read(session.get(), plan, gate.open_step("read", StepLimits())).tasks
+        assert tasks is not None
+        counted = tasks.given.mapInArrow(_Counted(tasks.task), "rows bigint").collect()
+    assert sum(row.rows for row in counted) == rows
 
 
-def _count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield pa.RecordBatch.from_pydict({"rows": pa.array([sum(batch.num_rows for batch in batches)], pa.int64())})
+@dataclass(frozen=True)
+class _Counted:
+    """How many rows a task makes."""
+
+    task: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+    def __call__(self, given: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = sum(batch.num_rows for batch in self.task(given))
+        yield pa.RecordBatch.from_pydict({"rows": pa.array([rows], pa.int64())})
 
 
 def _connectorx(database: Database, rows: int) -> None:
