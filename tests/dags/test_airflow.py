@@ -308,6 +308,24 @@ def test_a_failing_check_blocks_the_publish_and_frees_the_asset(place: Place) ->
     assert place.mails.recipients == [["night@example.com"]]
 
 
+def test_what_a_check_found_is_a_page_for_those_who_may_see_the_dag(place: Place) -> None:
+    airflow, run = place.airflow, place.refused
+    airflow.wait_for_run("refused", run)
+    with place.catalog() as catalog:
+        (record,) = catalog.runs.list("refused")
+    listed = f"http://127.0.0.1:{airflow.port}/millrace/docs/refused/index.html"
+    shown = f"/millrace/docs/refused/{record.id}/index.html"
+    links = airflow.call(f"/dags/refused/dagRuns/{run}/taskInstances/check/links")["extra_links"]
+    assert links == {"Data docs": f"http://127.0.0.1:{airflow.port}{shown}"}
+    assert f"[data docs]({listed})" in airflow.call("/dags/refused/details")["doc_md"]
+    assert place.hook.bodies[0]["links"]["data docs"] == links["Data docs"]
+    assert (airflow.page(shown)[0], airflow.page(shown, logged_in=False)[0]) == (200, 401)
+    assert "Great Expectations" in airflow.page(shown)[1]
+    assert record.id in airflow.page("/millrace/docs/refused/index.html")[1]
+    for wrong in (shown.replace("refused", "plays"), "/millrace/docs/refused/..%2f..%2frefused/index.html"):
+        assert airflow.page(wrong)[0] == 404
+
+
 def test_a_bad_spec_alone_is_an_import_error_with_file_and_line(place: Place) -> None:
     (error,) = place.airflow.call("/importErrors")["import_errors"]
     assert error["filename"] == "bad.py"

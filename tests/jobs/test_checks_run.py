@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from millrace.cli.app import app
 from millrace.connectors.base import Window
 from millrace.errors import CheckFailed
-from millrace.jobs import docs
+from millrace.jobs.docs_place import address
 from millrace.jobs.runner import RunReport, RunRequest
 from tests.jobs.conftest import Workspace
 
@@ -134,7 +134,7 @@ def test_drift_is_measured_against_the_last_published_versions(workspace: Worksp
 
 
 def test_each_run_has_data_docs_as_long_as_it_is_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docs, "KEPT", 1)
+    monkeypatch.setattr("millrace.jobs.docs.KEPT", 1)
     rows = [order(1, city="secret"), order(2, city=None), order(3, amount=7)]
     failed = run(
         workspace,
@@ -144,7 +144,7 @@ def test_each_run_has_data_docs_as_long_as_it_is_kept(workspace: Workspace, monk
         "row_count: {min: 1}",
         'expect_column_values_to_match_regex: {column: city, regex: "["}',
     )
-    page = Path(docs.address(workspace.settings, "orders", failed.run_id)).read_text()
+    page = Path(address(workspace.settings, "orders", failed.run_id)).read_text()
     shown = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
     for text in (
         "not_null: city · expected: no nulls",
@@ -160,18 +160,18 @@ def test_each_run_has_data_docs_as_long_as_it_is_kept(workspace: Workspace, monk
     assert "secret" not in page
     words = ["checks", "orders", "--json"]
     found = json.loads(CliRunner().invoke(app, words, env={"MILLRACE_HOME": str(workspace.settings.home)}).output)
-    assert found["data_docs"] == docs.address(workspace.settings, "orders", failed.run_id)
+    assert found["data_docs"] == address(workspace.settings, "orders", failed.run_id)
     assert [check["passed"] for check in found["checks"]] == [False, False, True, False]
     listed = Path(workspace.settings.work_dir, "_docs", "orders", "index.html")
     assert failed.run_id in listed.read_text()
     for _ in range(2):
         good = run(workspace, rows, "row_count: {min: 1}")
         assert good.error is None
-    assert not Path(docs.address(workspace.settings, "orders", failed.run_id)).exists(), "it is neither new nor kept"
+    assert not Path(address(workspace.settings, "orders", failed.run_id)).exists(), "it is neither new nor kept"
     assert failed.run_id not in listed.read_text()
     assert listed.read_text().count("<li>") == 2, "those of the two versions that are kept"
     served = replace(workspace.settings, data_docs_url="https://docs.example.com/checks/")
-    assert docs.address(served, "orders", "r1") == "https://docs.example.com/checks/orders/r1/index.html"
+    assert address(served, "orders", "r1") == "https://docs.example.com/checks/orders/r1/index.html"
 
 
 @pytest.mark.parametrize("check", ["drift: {measure: mean, columns: [amount], ratio: 1%}", "not_null: [city]"])

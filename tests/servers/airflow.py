@@ -97,6 +97,16 @@ class Airflow(ServerProcess):
                     raise
             time.sleep(1)
 
+    def page(self, path: str, *, logged_in: bool = True) -> tuple[int, str]:
+        """The status and text of any other page."""
+        headers = {"Authorization": f"Bearer {self._token}"} if logged_in else {}
+        try:
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
     def trigger(self, dag: str, **parameters: Any) -> str:
         """Begin a manual run; its id."""
         run: str = self.call(f"/dags/{dag}/dagRuns", {"logical_date": None, "conf": parameters})["dag_run_id"]

@@ -17,7 +17,7 @@ from millrace.cli.streams import streams
 from millrace.cli.workspace import KeptSpec, kept_spec, open_catalog
 from millrace.connectors.base import SqlResult
 from millrace.errors import MillraceError, NotFound
-from millrace.jobs.docs import address
+from millrace.jobs.docs_place import address
 from millrace.jobs.wording import count_text
 from millrace.quality.alerts import overdue
 from millrace.spec.settings import Settings

@@ -59,7 +59,9 @@ class LinksSection(Part):
     """Addresses that a DAG's page links to."""
 
     owners: dict[Line, Url] = Field(default={}, description="Owner as in the specs: page or mailto: address.")
-    data_docs: Url | None = Field(default=None, description="Data docs; `{asset}` stands for the asset.")
+    data_docs: Url | None = Field(
+        default=None, description="Where data docs are listed, if not by Airflow; `{asset}` stands for the asset."
+    )
     catalog: Url | None = Field(default=None, description="Pages on assets and runs; `{asset}` stands for the asset.")
 
 

@@ -72,7 +72,10 @@ def _list(names: Iterable[str]) -> str:
 def _links(outline: Outline, config: DagConfig) -> list[str]:
     links = [
         f"[{title}]({address.replace('{asset}', outline.asset)})"
-        for title, address in (("runs and versions", config.catalog), ("data docs", config.data_docs))
+        for title, address in (
+            ("runs and versions", config.catalog),
+            ("data docs", config.data_docs if outline.checks else ""),
+        )
         if address
     ]
     return [" · ".join(links)] if links else []

@@ -13,6 +13,7 @@ Built from Airflow's own classes: importing this brings in no Spark, pandas or G
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,15 @@ from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, TaskGroup
 from airflow.sdk.definitions.param import ParamsDict
 from pendulum import timezone
 
-from millrace.dags import pools
+from millrace.dags import data_docs, pools
 from millrace.dags.config import DagConfig, load_config
 from millrace.dags.documentation import documentation, tags
-from millrace.dags.operator import PublishOperator, RetireOperator, StepOperator
+from millrace.dags.operator import CheckOperator, PublishOperator, RetireOperator, StepOperator
 from millrace.dags.outline import Outline
 from millrace.dags.outlines import Outlines
 from millrace.dags.parameters import parameters
 from millrace.spec.priority import Priority
+from millrace.spec.settings import Settings
 
 WEIGHTS = {Priority.HIGH: 100, Priority.MEDIUM: 10, Priority.LOW: 1}
 _TIMEOUT_GRACE = timedelta(minutes=2)  # the task itself ends its step in time; this is for one that hangs
@@ -43,7 +45,9 @@ def spec_dag(spec: str, outlines: str, config: str | None = None) -> DAG:
     file's import error, with each error's line.
     """
     outline = Outlines(Path(outlines)).of(Path(spec))
-    return build_dag(outline, load_config(Path(config) if config else None), config)
+    found = load_config(Path(config) if config else None)
+    linked = replace(found, data_docs=found.data_docs or data_docs.of_asset(Settings.from_env()))
+    return build_dag(outline, linked, config)
 
 
 def build_dag(outline: Outline, config: DagConfig, config_path: str | None = None) -> DAG:
@@ -84,7 +88,8 @@ def _tasks(outline: Outline, config_path: str | None) -> None:
     }
     names = [target.name for target in outline.targets]
     with TaskGroup("input", prefix_group_id=False, tooltip="Freeze the inputs, read them once, check them"):
-        plan, stage, check = (StepOperator(task_id=step, step=step, **about) for step in ("plan", "stage", "check"))
+        plan, stage = (StepOperator(task_id=step, step=step, **about) for step in ("plan", "stage"))
+        check = CheckOperator(task_id="check", step="check", **about)
     with TaskGroup("targets", prefix_group_id=False, tooltip="Load every target, and read back what it holds"):
         load, verify = (
             StepOperator.partial(task_id=step, step=step, map_index_template="{{ task.target }}", **about).expand(

@@ -20,9 +20,10 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
-from millrace.dags import connections, windows
+from millrace.dags import connections, data_docs, windows
 from millrace.dags.choices import Choices, choices
 from millrace.dags.config import load_config
+from millrace.dags.data_docs import DataDocsLink
 from millrace.dags.process import StepProcess
 from millrace.dags.request import StepOutcome, StepRequest
 from millrace.dags.submission import submission
@@ -78,7 +79,7 @@ class StepOperator(BaseOperator):
     def _do(self, context: Context) -> StepOutcome:
         request = self._request(context)
         how = submission(load_config(Path(self.config) if self.config else None).spark_connection)
-        environment = connections.environment(self.connections)
+        environment = {**data_docs.environment(), **connections.environment(self.connections)}
         self._process = StepProcess(request, how, environment, self._say)
         try:
             outcome = self._process.run(self._seconds_left(context))
@@ -122,6 +123,12 @@ class StepOperator(BaseOperator):
         if self.timeout_s is None or started is None:
             return None
         return self.timeout_s - (datetime.now(UTC) - started).total_seconds()
+
+
+class CheckOperator(StepOperator):
+    """The step `check`, with a button that leads to what the checks found."""
+
+    operator_extra_links = (DataDocsLink(),)
 
 
 class PublishOperator(StepOperator):

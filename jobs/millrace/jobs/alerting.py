@@ -16,7 +16,7 @@ from urllib.parse import quote
 from millrace.catalog import Catalog, CheckRecord, RunRecord, RunState
 from millrace.errors import Cancelled, MillraceError
 from millrace.jobs.context import Driver, connections_of
-from millrace.jobs.docs import address
+from millrace.jobs.docs_place import address
 from millrace.quality.alerts import CheckFinding, Delivery, Failure, Happening, deliver, report, tell_late
 from millrace.spec import Spec, load_spec
 from millrace.spec.model import AlertEvent, Mask, Severity

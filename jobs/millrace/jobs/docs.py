@@ -1,9 +1,6 @@
 """Data docs: a page for each run that has checked something, and one for the asset that lists them.
 
-WORK_DIR/_docs/<asset>/<run id>/index.html    a run's results
-WORK_DIR/_docs/<asset>/index.html             the asset's runs that have a page
-
-No asset's name begins with `_`. Pages stay as long as the run's version, and for the last KEPT runs in any case.
+Pages stay as long as the run's version, and for the last KEPT runs in any case.
 """
 
 from __future__ import annotations
@@ -15,19 +12,10 @@ from urllib.parse import quote
 
 from millrace.catalog import CheckResult, VersionRecord
 from millrace.jobs.context import RunContext
+from millrace.jobs.docs_place import FOLDER, PAGE
 from millrace.jobs.storage import Storage
-from millrace.spec.settings import Settings
 
 KEPT = 20
-_FOLDER = "_docs"
-_PAGE = "index.html"
-
-
-def address(settings: Settings, asset: str, run_id: str) -> str:
-    """Where a run's page is read: by MILLRACE_DATA_DOCS_URL, or else where it is written."""
-    if settings.data_docs_url:
-        return f"{settings.data_docs_url.rstrip('/')}/{quote(asset)}/{quote(run_id)}/{_PAGE}"
-    return "/".join((settings.work_dir.rstrip("/"), _FOLDER, asset, run_id, _PAGE))
 
 
 def write(context: RunContext, results: Sequence[CheckResult]) -> None:
@@ -39,7 +27,7 @@ def write(context: RunContext, results: Sequence[CheckResult]) -> None:
 
         page = render(context.spec.asset, context.run_id, datetime.now(UTC), results)
         place = context.storage
-        place.write(place.path(_FOLDER, context.spec.asset, context.run_id, _PAGE), page.encode())
+        place.write(place.path(FOLDER, context.spec.asset, context.run_id, PAGE), page.encode())
         _list(place, context.spec.asset)
     except Exception as error:  # of whatever is in the way: a renderer, a disk
         context.observer.note(f"the data docs could not be written: {type(error).__name__}: {error}")
@@ -51,19 +39,19 @@ def prune(context: RunContext, kept: Sequence[VersionRecord]) -> None:
     wanted = {run.id for run in context.catalog.runs.list(asset, limit=KEPT)} | {version.run_id for version in kept}
     gone = [run_id for run_id in _runs(place, asset) if run_id not in wanted]
     for run_id in gone:
-        place.delete(place.path(_FOLDER, asset, run_id))
+        place.delete(place.path(FOLDER, asset, run_id))
     if gone:
         _list(place, asset)
 
 
 def _runs(place: Storage, asset: str) -> list[str]:
-    return [name for name in place.names(place.path(_FOLDER, asset)) if name != _PAGE]
+    return [name for name in place.names(place.path(FOLDER, asset)) if name != PAGE]
 
 
 def _list(place: Storage, asset: str) -> None:
     """Run ids grow with time, so the newest comes first."""
     runs = sorted(_runs(place, asset), reverse=True)
-    items = "".join(f'<li><a href="{quote(run)}/{_PAGE}">{html.escape(run)}</a></li>' for run in runs)
+    items = "".join(f'<li><a href="{quote(run)}/{PAGE}">{html.escape(run)}</a></li>' for run in runs)
     title = html.escape(f"Checks of {asset}")
     text = f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1><ul>{items}</ul>\n"
-    place.write(place.path(_FOLDER, asset, _PAGE), text.encode())
+    place.write(place.path(FOLDER, asset, PAGE), text.encode())
