@@ -365,10 +365,9 @@ class KeyReader(Protocol):
 class Form:
     """How the rows of one version are stored. Made once for each version: equal only to itself.
 
-    `encoding` is what the stored bytes of a row are, e.g. `protobuf` (`wire.protobuf`), `json`, `msgpack`, or `row`
-    where the store has no bytes of a whole row: stored is then what `decode` takes all the same. `key` gives the bytes
-    under which a key is stored, the version among them; `text_key` does the same for the plain text of a key of one
-    column. Both raise ValueError for a key that doesn't fit.
+    `encoding` is what a row's stored bytes are, e.g. `protobuf` (`wire.protobuf`), `json`, `msgpack`, or `row` where
+    there are none of a whole row: stored is then what `decode` takes. `key` gives the bytes that a key is stored under,
+    the version among them; `text_key` the same for a key of one column as text. Both raise ValueError for a misfit.
     """
 
     version: str
@@ -378,6 +377,7 @@ class Form:
     key: Callable[[Any], bytes]
     text_key: Callable[[bytes], bytes]
     decode: Callable[[Any], Mapping[str, Any]]
+    numbers_as_text: bool = False  # whether `text_key` of a whole number as it is usually written is `key` of it
 
     def keys(self, keys: Sequence[Any]) -> list[bytes]:
         """`key` of each."""

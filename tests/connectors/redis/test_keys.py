@@ -59,7 +59,7 @@ TEXTS = st.one_of(
 
 
 @pytest.mark.parametrize("type_", ["bigint", "int", "string", "date"])
-@pytest.mark.parametrize("template", ["{id}", "user/{id}/profile"])
+@pytest.mark.parametrize("template", ["{id}", "user/{id}/profile", "a,b/{id}"])
 @given(texts=TEXTS)
 def test_keys_of_texts_are_made_for_many_as_for_one(type_: str, template: str, texts: list[bytes]) -> None:
     options = RedisOptions.model_validate({"connection": "c", "key": template})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import struct
@@ -86,6 +87,46 @@ def test_kept_and_fetched_rows_come_in_order(settings: Settings, publisher: Publ
     assert kept == "l1"
     assert ids(found) == [1, 2, 3, 3, 2]
     assert statuses(found) == [200, 200, 200, 200, 404, 404, 200]
+
+
+BODIES = {
+    '{"keys":[1,2]}': [1, 2],
+    '{"keys": [3,\n 99, 4 ]}': [3, None, 4],
+    '{"keys":[]}': [],
+    '{"keys":["5",6]}': [5, 6],
+    '{"keys":[-1,-0]}': [None, 0],
+    '{"keys":[7],"keys":[8]}': [8],
+    '{"keys":[1,2,3,4,5,6,7,8]}': [1, 2, 3, 4, 5, 6, 7, 8],
+    '{"keys":[1,"x"]}': 400,
+    '{"keys":[1.0]}': 400,
+    '{"keys":[01]}': 400,
+    '{"keys":[1,2],"more":[3]}': 400,
+    '{"keys":[1,2,3,4,5,6,7,8,9]}': 413,
+    "": 400,
+}
+
+
+@pytest.mark.parametrize("cache", [None, {"ttl": "1h", "negative_ttl": "1h"}], ids=["without a cache", "with a cache"])
+@pytest.mark.parametrize("same", [False, True], ids=["all kinds", "of one kind"])
+def test_gets_of_many_keys_have_each_their_own_rows(
+    settings: Settings, publisher: Publisher, cache: object, same: bool
+) -> None:
+    publisher.apis = ({"kv": {"name": "user_profile", "limits": {"keys": 8}, **({"cache": cache} if cache else {})}},)
+    publisher.publish(people(9))
+    turns = [[body] * 5 for body in BODIES] if same else [[*BODIES]] * 3
+    with serving(settings) as server:
+        for bodies in turns:
+            assert mgets(server, bodies) == [BODIES[body] for body in bodies]
+
+
+def mgets(server: Running, bodies: Sequence[str]) -> list[object]:
+    """The ids of the rows that each body brings, or its status; all of them are sent in one piece."""
+    request = "POST /v1/kv/user_profile:mget HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{}"
+    found = server.raw("".join(request.format(len(body), body) for body in bodies).encode())
+    answers = [(int(part[:3]), part.partition(b"\r\n\r\n")[2]) for part in found.split(b"HTTP/1.1 ")[1:]]
+    return [
+        [row and row["id"] for row in json.loads(body)["rows"]] if status == 200 else status for status, body in answers
+    ]
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _MGET_KEYS = 512
 _SCAN_KEYS = 2000
 _MOST_REDIRECTS = 5
+_MOST_OPENINGS = 4096
 _PAUSES_S = (0.05, 2.0)
 
 
@@ -31,6 +32,27 @@ def command(name: bytes, *arguments: bytes) -> bytes:
     whole: Any = (name, *arguments)
     packed: bytes = hiredis.pack_command(whole)
     return packed
+
+
+def mget_command(keys: Sequence[bytes]) -> bytes:
+    """`command(b"MGET", *keys)`, quicker: no step of it is done key by key in Python."""
+    pieces: list[bytes] = [b""] * (2 * len(keys))
+    pieces[::2] = map(_OPENINGS.__getitem__, map(len, keys))
+    pieces[1::2] = keys
+    return b"*%d\r\n$4\r\nMGET%b\r\n" % (len(keys) + 1, b"".join(pieces))
+
+
+class _Openings(dict[int, bytes]):
+    """What stands before an argument, by its length; the end of the one before is in it."""
+
+    def __missing__(self, length: int) -> bytes:
+        if len(self) >= _MOST_OPENINGS:
+            self.clear()
+        found = self[length] = b"\r\n$%d\r\n" % length
+        return found
+
+
+_OPENINGS = _Openings()
 
 
 class Client:
@@ -140,11 +162,11 @@ class Client:
         self, pipe: Pipe, name: bytes, keys: Sequence[bytes], more: Sequence[bytes]
     ) -> list[Any]:
         if name == b"GET" and len(keys) <= _MGET_KEYS:
-            found: list[Any] = self._check(await pipe.ask_now(command(b"MGET", *keys)))
+            found: list[Any] = self._check(await pipe.ask_now(mget_command(keys)))
             return found
         if name == b"GET":
             chunks = [keys[start : start + _MGET_KEYS] for start in range(0, len(keys), _MGET_KEYS)]
-            replies = await pipe.ask_all(b"".join(command(b"MGET", *chunk) for chunk in chunks), len(chunks))
+            replies = await pipe.ask_all(b"".join(map(mget_command, chunks)), len(chunks))
             return [value for reply in replies for value in self._check(reply)]
         replies = await pipe.ask_all(b"".join(command(name, key, *more) for key in keys), len(keys))
         return [self._check(reply) for reply in replies]

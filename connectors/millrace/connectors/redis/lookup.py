@@ -26,6 +26,7 @@ from millrace.connectors.redis.values import (
     is_missing,
     key_maker,
     keys_maker,
+    numbers_as_text,
     opened_decoder,
     opener,
     text_key_maker,
@@ -41,7 +42,7 @@ DEFAULT_REFRESH_S = 5.0
 _MOST_FLIPS = 10
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Current(Form):
     """All that a lookup needs of the current version. Replaced as a whole, never changed."""
 
@@ -76,6 +77,7 @@ class _Current(Form):
             key=key_maker(manifest),
             text_key=text_key_maker(manifest),
             decode=opened_decoder(manifest),
+            numbers_as_text=numbers_as_text(manifest),
             manifest=manifest,
             get=get_command(manifest),
             more=get_arguments(manifest),

@@ -148,7 +148,9 @@ def text_keys_maker(manifest: Manifest) -> Callable[[Sequence[bytes]], list[byte
         whole = b",".join((b"", *texts))
         plain = not whole.translate(None, _DIGITS_AND_COMMA) and whole.count(b",") == len(texts) > 0
         if plain and b",0" not in whole and min(map(len, texts)) > 0 and max(map(len, texts)) < _SURE_DIGITS:
-            return [before + text + after for text in texts] if after else [before + text for text in texts]
+            if after or b"," in before:
+                return [before + text + after for text in texts]
+            return (before + (b"," + before).join(texts)).split(b",")
         return [*map(make, texts)]
 
     def make_from_ascii(texts: Sequence[bytes]) -> list[bytes]:
@@ -159,6 +161,12 @@ def text_keys_maker(manifest: Manifest) -> Callable[[Sequence[bytes]], list[byte
     if kind is Kind.BIGINT or kind is Kind.INT:
         return make_from_digits
     return make_from_ascii if kind is Kind.STRING else lambda texts: [*map(make, texts)]
+
+
+def numbers_as_text(manifest: Manifest) -> bool:
+    """See `Form`."""
+    names = manifest.whole_key.names
+    return len(names) == 1 and manifest.types[names[0]].kind in (Kind.INT, Kind.BIGINT)
 
 
 def _utf8(text: bytes) -> str:

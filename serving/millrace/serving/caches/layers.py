@@ -16,6 +16,7 @@ from millrace.serving.call import Origin
 log = logging.getLogger(__name__)
 
 _SEEN_PER_ENTRY = 4
+_SAMPLED = 4  # one batch of so many is looked at by a full cache
 
 
 class Unkept:
@@ -62,6 +63,7 @@ class Cache:
         self.has_shared = shared is not None
         self._flights: dict[bytes, asyncio.Future[Any] | None] = {}
         self._seen: set[bytes] = set()
+        self._batches = 0
         self._background: set[asyncio.Task[Any]] = set()
 
     def hit(self, key: bytes) -> Entry | None:
@@ -140,9 +142,12 @@ class Cache:
         A key is let in the second time that it comes (a doorkeeper, as in TinyLFU): to keep what comes once costs more
         than it brings. One key alone has to come twice only where it would push out another.
         """
-        seen = self._seen
+        seen, size = self._seen, self.local.size
+        self._batches += 1
+        if len(self.local.entries) >= size and self._batches % _SAMPLED:
+            return  # what is asked for again and again is so in the batches that are looked at, too
         wanted = seen.intersection(keys)
-        if len(seen) > _SEEN_PER_ENTRY * self.local.size:
+        if len(seen) > _SEEN_PER_ENTRY * size:
             seen.clear()
         seen.update(keys)
         if wanted:

@@ -58,9 +58,9 @@ class ApiLane:
         seconds = int(cache.ttl.total_seconds()) if cache is not None else 0
         self.cache_control = b"private, max-age=%d" % seconds if seconds else b"no-cache"
 
-    def answer_alone(self, exchange: Exchange, wishes: Wishes, key: bytes | None, body: bytes = b"") -> None:
-        """Begin to answer one request."""
-        run = Run(self.answer(exchange, wishes, key, body), exchange)
+    def answer_alone(self, exchange: Exchange, wishes: Wishes, asked: bytes, *, many: bool) -> None:
+        """Begin to answer one request: a get of this key, or of `many` with this body."""
+        run = Run(self.answer(exchange, wishes, *((None, asked) if many else (asked, b""))), exchange)
         exchange.work = run
         run.step()
 

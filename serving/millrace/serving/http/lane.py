@@ -14,7 +14,9 @@ from urllib.parse import quote_from_bytes
 from millrace.serving import tracing
 from millrace.serving.http.api_lane import ApiLane, Wishes
 from millrace.serving.http.connection import Exchange
+from millrace.serving.http.gets import answer_gets
 from millrace.serving.http.messages import decoded
+from millrace.serving.http.mgets import answer_mgets
 from millrace.serving.http.repeats import Headers, is_plain
 from millrace.serving.http.turns import Turn
 from millrace.serving.kv.api import KvApi
@@ -25,6 +27,7 @@ from millrace.serving.service import Service
 PREFIX = b"/v1/kv/"
 _MGET = b":mget"
 _MOST_TURNS = 1024
+_MOST_GETS, _MOST_MGETS = 512, 8  # of one turn, that are answered together
 
 #: Begins to answer a request by the router.
 SlowRoad: TypeAlias = Callable[[Exchange, bytes, bytes, Headers, Any], None]
@@ -59,8 +62,10 @@ class KvLane:
         plain = _plain(key) if method == b"GET" and exchange.keep_alive and wishes.if_none_match is None else b""
         if plain:
             self._turn_of(name, headers, wishes).add(exchange, plain)
+        elif method == b"POST" and exchange.keep_alive:
+            self._mgets_of(name, headers, wishes).add(exchange, bytes(body))
         else:
-            lane.answer_alone(exchange, wishes, key or None, body)
+            lane.answer_alone(exchange, wishes, key or body, many=not key)
         return True
 
     def turn_of(self, target: bytes, headers: Headers) -> tuple[Turn, bytes] | None:
@@ -76,15 +81,35 @@ class KvLane:
     def _turn_of(self, name: bytes, headers: Headers, wishes: Wishes) -> Turn:
         found = self._turns.get((name, wishes.text))
         if found is None:
-            if len(self._turns) >= _MOST_TURNS:
-                self._turns.clear()
+            self._make_room()
 
             def otherwise(exchange: Exchange, key: bytes) -> None:
                 target = b"%b%b/%b" % (PREFIX, name, quote_from_bytes(key, safe="").encode())
                 self._slow(exchange, b"GET", target, headers, b"")
 
-            found = self._turns[name, wishes.text] = Turn(self._loop, wishes, lambda: self._lane_of(name), otherwise)
+            found = Turn(
+                self._loop, wishes, lambda: self._lane_of(name), otherwise, answer_gets, most=_MOST_GETS, many=False
+            )
+            self._turns[name, wishes.text] = found
         return found
+
+    def _mgets_of(self, name: bytes, headers: Headers, wishes: Wishes) -> Turn:
+        found = self._turns.get((name + _MGET, wishes.text))
+        if found is None:
+            self._make_room()
+
+            def otherwise(exchange: Exchange, body: bytes) -> None:
+                self._slow(exchange, b"POST", PREFIX + name + _MGET, headers, body)
+
+            found = Turn(
+                self._loop, wishes, lambda: self._lane_of(name), otherwise, answer_mgets, most=_MOST_MGETS, many=True
+            )
+            self._turns[name + _MGET, wishes.text] = found
+        return found
+
+    def _make_room(self) -> None:
+        if len(self._turns) >= _MOST_TURNS:  # those that have gathered something are in the loop's hands
+            self._turns.clear()
 
     def _lane_of(self, name: bytes) -> ApiLane | None:
         """The API's lane as the catalog says now; None for what is not for the fast lane."""

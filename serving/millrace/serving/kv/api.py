@@ -16,7 +16,7 @@ from millrace.serving.keys.scan import scan
 from millrace.serving.kv.degraded import Fallback
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.kv.source import TracedReader, stored_reader
-from millrace.serving.kv.together import Sorting, fetch_together, sorted_by_cache
+from millrace.serving.kv.together import Sorting, fetch_together, rows_together, sorted_by_cache
 from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
 from millrace.serving.refusals import Refused, TooLarge
 from millrace.serving.signing import signing_key
@@ -113,6 +113,26 @@ class KvApi:
         """Rows as they are stored, by one question; all of one version. Raises what asking raises, for all of them."""
         return await fetch_together(self._source, self.cache, form, keys, stored_keys)
 
+    async def multi_get_together(
+        self, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes]
+    ) -> tuple[Form, Sequence[Any], Sequence[int]]:
+        """Rows as they are stored, all of one version, and the places of those that were not kept.
+
+        Only where the cache has no L2. Raises what asking raises, for all of them.
+        """
+        if self.cache is None:
+            return *await self._source.fetch_all(form, keys, stored_keys), range(len(keys))
+        return await rows_together(self._source, self.cache, form, keys, stored_keys)
+
+    def all_instead(self, form: Form, stored_keys: Sequence[bytes]) -> tuple[StoredRows, Origin] | None:
+        """What is given for keys while their store is away: what is kept of all, or defaults; None for neither."""
+        return self._fallback.rows(form, stored_keys)
+
+    @property
+    def has_shared(self) -> bool:
+        """Whether other servers' cache is to be asked before the store."""
+        return self.cache is not None and self.cache.has_shared
+
     def instead(self, form: Form, stored_key: bytes) -> tuple[StoredRow, Origin] | None:
         """What is given for a key while its store is away: what is kept, or the default; None for neither."""
         found = self._fallback.rows(form, [stored_key])
@@ -188,13 +208,14 @@ class KvApi:
         form = self._source.form
         stored_keys = form.keys(keys)
         try:
-            if self.cache is None or fresh:
+            if fresh:
                 return StoredRows(*await self._source.fetch_all(form, keys, stored_keys)), Origin.STORE
-            if self.cache.has_shared:
+            if self.cache is not None and self.cache.has_shared:
                 return await self._multi_get_shared(self.cache, form, keys, stored_keys)
-            return await self._multi_get_cached(self.cache, form, keys, stored_keys)
+            later, rows, missing = await self.multi_get_together(form, keys, stored_keys)
+            return StoredRows(later, rows), Origin.STORE if missing else Origin.L1
         except (TransientError, TimeoutError):
-            found = self._fallback.rows(form, stored_keys)
+            found = self.all_instead(form, stored_keys)
             if found is None:
                 raise
             return found
@@ -221,27 +242,6 @@ class KvApi:
                 found[place] = _kept(form, stored)
                 cache.keep_everywhere(stored_keys[place], found[place])
         return StoredRows(form, [None if row is None else row.stored for row in found]), origin
-
-    async def _multi_get_cached(
-        self, cache: Cache, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes]
-    ) -> tuple[StoredRows, Origin]:
-        if cache.local.entries.keys().isdisjoint(stored_keys):
-            later, rows = await self._source.fetch_all(form, keys, stored_keys)
-        else:
-            entries = [*map(cache.hit, stored_keys)]
-            missing = [place for place, entry in enumerate(entries) if entry is None]
-            found: list[Any] = [None if e is None or e.value is None else e.value.stored for e in entries]
-            if not missing:
-                return StoredRows(form, found), Origin.L1
-            later, rows = await self._source.fetch_all(form, [keys[place] for place in missing])
-            if later is not form:  # a flip: what was kept is of another version
-                return StoredRows(*await self._source.fetch_all(later, keys)), Origin.STORE
-            for place, stored in zip(missing, rows, strict=True):
-                found[place] = stored
-            rows = found
-        if later is form:
-            cache.keep_wanted(stored_keys, lambda place: _kept(form, rows[place]))
-        return StoredRows(later, rows), Origin.STORE
 
     async def _scan(self, arguments: Any) -> StoredRows:
         """A page of the rows whose keys begin alike. Raises Refused when the API or its store doesn't do that."""

@@ -11,6 +11,9 @@ from millrace.connectors.base import Form, StoredReader
 from millrace.serving.caches import Cache
 from millrace.serving.kv.rows import StoredRow
 
+#: One of so many keys must be kept, or all are asked for: it takes longer to leave a few out than to ask for them.
+_WORTH_SPARING = 8
+
 
 @dataclass(slots=True)
 class Sorting:
@@ -20,6 +23,47 @@ class Sorting:
     fetched: Sequence[int]
     kept: list[tuple[int, StoredRow | None]] = field(default_factory=list)
     alone: list[int] = field(default_factory=list)
+
+
+async def rows_together(
+    source: StoredReader, cache: Cache, form: Form, keys: Sequence[Any], stored_keys: Sequence[bytes]
+) -> tuple[Form, Sequence[Any], Sequence[int]]:
+    """Rows under many keys, from a cache without L2 where it has them; and the places of those that were not kept."""
+    everywhere = range(len(stored_keys))
+    entries = [*map(cache.local.entries.get, stored_keys)]
+    if (len(entries) - entries.count(None)) * _WORTH_SPARING < len(entries):
+        missing: Sequence[int] = everywhere
+        later, rows = await source.fetch_all(form, keys, stored_keys)
+    else:
+        now = monotonic()
+        missing = [p for p in everywhere if (entry := entries[p]) is None or now >= entry.soft_until]
+        found = _kept_rows(entries)
+        if not missing:
+            return form, found, missing
+        stored_keys = [stored_keys[place] for place in missing]
+        later, rows = await source.fetch_all(form, [keys[place] for place in missing], stored_keys)
+        if later is not form:  # a flip: what was kept is of another version
+            return *await source.fetch_all(later, keys), everywhere
+        for place, stored in zip(missing, rows, strict=True):
+            found[place] = stored
+    if later is form:
+        fetched = rows
+        cache.keep_wanted(stored_keys, lambda place: _kept(form, fetched[place]))
+    return later, rows if missing is everywhere else found, missing
+
+
+def _kept_rows(entries: Sequence[Any]) -> list[Any]:
+    rows: list[Any] = [None] * len(entries)
+    for place, entry in enumerate(entries):
+        if entry is not None:
+            entry.used = True
+            if entry.value is not None:
+                rows[place] = entry.value.stored
+    return rows
+
+
+def _kept(form: Form, stored: Any) -> StoredRow | None:
+    return None if stored is None else StoredRow(form, stored)
 
 
 def sorted_by_cache(cache: Cache | None, stored_keys: Sequence[bytes]) -> Sorting:

@@ -1,0 +1,109 @@
+"""Gets of many keys that came in one turn: their keys are looked up as if one request had brought them all."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from millrace.connectors.base import Form
+from millrace.errors import TransientError
+from millrace.serving.call import Operation, Origin
+from millrace.serving.formats import encode_rows
+from millrace.serving.guards import Apart, leave_all
+from millrace.serving.http.kv import keys_of
+from millrace.serving.http.turns import Gathered
+from millrace.serving.kv.rows import StoredRows
+from millrace.serving.views import narrowed_rows
+
+_SPACE = b" \t\r\n"
+
+
+@dataclass(slots=True)
+class _Keys:
+    """All keys, as they were given and as they are stored; those of request n end at `ends[n]`."""
+
+    given: list[Any]
+    stored: list[bytes]
+    ends: list[int]
+
+    def of(self, place: int) -> slice:
+        return slice(self.ends[place - 1] if place else 0, self.ends[place])
+
+
+async def answer_mgets(mgets: Gathered) -> None:
+    """Answer each with its rows, which one question to the store brings for all."""
+    api, everyone = mgets.lane.api, range(len(mgets.asked))
+    try:
+        context = mgets.introduce()
+        form = api.form
+        keys = _all_keys(form, mgets.asked, api.most_keys)
+        apart = api.has_shared
+    except Exception:  # each of them is told by itself what is wrong with it
+        apart = True
+    if apart:
+        mgets.answer_alone(everyone)
+        return
+    if not mgets.enter(Operation.MULTI_GET, context, everyone):
+        return
+    try:
+        later, rows, missing = await api.multi_get_together(form, keys.given, keys.stored)
+    except (TransientError, TimeoutError) as error:
+        leave_all(mgets.ended, error)
+        _give_instead(mgets, form, keys, error)
+    except Exception:  # of one of them, perhaps
+        leave_all(mgets.ended, Apart())
+        mgets.answer_alone(everyone)
+    except BaseException as error:
+        leave_all(mgets.ended, error)
+        mgets.abort(everyone)
+        raise
+    else:
+        for place in everyone:
+            mine = keys.of(place)
+            fetched = bisect_left(missing, mine.start) < bisect_left(missing, mine.stop)
+            _give(mgets, place, StoredRows(later, rows[mine]), Origin.STORE if fetched else Origin.L1)
+        leave_all(mgets.ended, None)
+
+
+def _all_keys(form: Form, bodies: Sequence[bytes], most: int) -> _Keys:
+    """Raises ValueError when one of the requests can't be answered."""
+    given: list[Any] = []
+    texts: list[bytes] = []
+    ends: list[int] = []
+    for body in bodies:
+        keys = keys_of(body)
+        if not keys or len(keys) > most:
+            raise ValueError("for a request by itself")
+        given += keys
+        ends.append(len(given))
+        if form.numbers_as_text:
+            texts += body[body.index(b"[") + 1 : body.rindex(b"]")].translate(None, _SPACE).split(b",")
+    if len(texts) == len(given) and {*map(type, given)} == {int}:  # then what stands between the commas are the numbers
+        return _Keys(given, form.text_keys(texts), ends)
+    return _Keys(given, form.keys(given), ends)
+
+
+def _give(mgets: Gathered, place: int, rows: StoredRows, origin: Origin) -> None:
+    lane, exchange = mgets.lane, mgets.exchanges[place]
+    try:
+        if mgets.view is not None:
+            rows = narrowed_rows(rows, mgets.view)
+        body = encode_rows(rows, mgets.wanted, origin.mark)
+        output = lane.framed(body, rows.form, mgets.wanted, origin, exchange, mgets.wishes, mgets.started)
+    except Exception as error:  # of a row of this request
+        mgets.refuse(place, origin, error)
+        return
+    exchange.connection.answer(exchange, output)
+    mgets.count(origin, "ok", 1)
+
+
+def _give_instead(mgets: Gathered, form: Form, keys: _Keys, error: Exception) -> None:
+    """Answer while the store is away: with what is kept, or the default of the API's spec."""
+    for place in range(len(mgets.asked)):
+        found = mgets.lane.api.all_instead(form, keys.stored[keys.of(place)])
+        if found is None:
+            mgets.refuse(place, "none", error)
+        else:
+            _give(mgets, place, *found)
