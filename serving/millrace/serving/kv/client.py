@@ -35,8 +35,8 @@ class AsyncKv(ABC):
     """One KV API. Answers come from the version that is current when a call begins, or from a later one."""
 
     @abstractmethod
-    async def get(self, *key: Any) -> Row | None:
-        """The row with this key as column → value, or None. `key`: the values of the key's columns, in their order.
+    async def get(self, first: Any, /, *more: Any) -> Row | None:
+        """The row with this key as column → value, or None: the values of the key's columns, in their order.
 
         Raises TransientError when the store can't be reached, and ValueError for a key of the wrong shape or type.
         """
@@ -71,25 +71,26 @@ class LocalKv(AsyncKv):
     def __init__(self, api: KvApi) -> None:
         self._api = api
         self._rows: Any = api.rows
-        self._entries: dict[tuple[Any, ...], Entry] = {}
+        self._entries: dict[Any, Entry] = {}
         self._moves = 0
         self._most_entries = api.cache.local.size if api.cache is not None and hasattr(api.rows, "moves") else 0
 
-    async def get(self, *key: Any) -> Row | None:
+    async def get(self, first: Any, /, *more: Any) -> Row | None:
         try:
-            entry = self._entries.get(key)
-        except TypeError:  # a key with a list in it
+            entry: Entry | None = self._entries[first]
+        except (KeyError, TypeError):  # nothing is kept; a key that is a list
             entry = None
         if (
             entry is not None
             and monotonic() < entry.soft_until
             and self._moves == self._rows.moves
-            and key[0].__class__ is entry.key_type
+            and first.__class__ is entry.key_type
+            and not more
         ):
             entry.used = True
             row: dict[str, Any] = entry.row.copy()
             return row
-        return await self._get(key)
+        return await self._get((first, *more))
 
     async def _get(self, key: tuple[Any, ...]) -> Row | None:
         api = self._api
@@ -113,7 +114,7 @@ class LocalKv(AsyncKv):
             self._entries.clear()
         self._moves = self._rows.moves
         entry.key_type = type(key[0])
-        self._entries[key] = entry
+        self._entries[key[0]] = entry
 
     async def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
         found, origin = await self._api.multi_get(keys)
@@ -135,11 +136,11 @@ class LocalKv(AsyncKv):
 class UncachedKv(LocalKv):
     """The same for an API that keeps nothing."""
 
-    async def get(self, *key: Any) -> Row | None:
-        wanted = key[0] if len(key) == 1 else key
+    async def get(self, first: Any, /, *more: Any) -> Row | None:
+        wanted = (first, *more) if more else first
         form: Form = self._rows.form
         if self._api.falls_back:
-            return await self._get(key)
+            return await self._get((first, *more))
         form, stored = await self._api.fetch(form, wanted, form.key(wanted))
         return None if stored is None else form.decode(stored)
 
@@ -152,8 +153,8 @@ class CalledKv(AsyncKv):
         self._plan = plan
         self._version = ""
 
-    async def get(self, *key: Any) -> Row | None:
-        answer = await self._api.call(Call(Operation.GET, key[0] if len(key) == 1 else key))
+    async def get(self, first: Any, /, *more: Any) -> Row | None:
+        answer = await self._api.call(Call(Operation.GET, (first, *more) if more else first))
         self._version = answer.version
         found: StoredRow = answer.body
         return found.row()
