@@ -377,7 +377,7 @@ class Form:
     key: Callable[[Any], bytes]
     text_key: Callable[[bytes], bytes]
     decode: Callable[[Any], Mapping[str, Any]]
-    numbers_as_text: bool = False  # whether `text_key` of a whole number as it is usually written is `key` of it
+    number_keys: Callable[[bytes], list[bytes]] | None = None  # `key` of each number in `1,22,333`, all below 10⁹
 
     def keys(self, keys: Sequence[Any]) -> list[bytes]:
         """`key` of each."""

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from millrace.connectors.base import Field, Version
 from millrace.connectors.redis.layout import Manifest
 from millrace.connectors.redis.options import RedisOptions
-from millrace.connectors.redis.values import key_maker, keys_maker, text_key_maker, text_keys_maker
+from millrace.connectors.redis.values import (
+    key_maker,
+    keys_maker,
+    number_keys_maker,
+    text_key_maker,
+    text_keys_maker,
+)
 from millrace.spec.types import column
 
 NUMBERS = st.one_of(
@@ -66,3 +72,14 @@ def test_keys_of_texts_are_made_for_many_as_for_one(type_: str, template: str, t
     manifest = Manifest.of(Version("users", "01abc", (Field(column("id", type_), 1),)), options)
     one, many = text_key_maker(manifest), text_keys_maker(manifest)
     assert outcome(lambda: many(texts)) == outcome(lambda: [one(text) for text in texts])
+
+
+@pytest.mark.parametrize("type_", ["bigint", "int"])
+@pytest.mark.parametrize("template", ["{id}", "user/{id}/profile"])
+@given(numbers=st.lists(st.integers(0, 10**9 - 1), min_size=1, max_size=8))
+def test_keys_of_numbers_between_commas_are_theirs(type_: str, template: str, numbers: list[int]) -> None:
+    options = RedisOptions.model_validate({"connection": "c", "key": template})
+    manifest = Manifest.of(Version("users", "01abc", (Field(column("id", type_), 1),)), options)
+    make = number_keys_maker(manifest)
+    assert make is not None
+    assert make(",".join(map(str, numbers)).encode()) == [key_maker(manifest)(number) for number in numbers]

@@ -18,7 +18,7 @@ from millrace.errors import MillraceError, TransientError
 
 log = logging.getLogger(__name__)
 
-_MGET_KEYS = 512
+_MGET_KEYS = 1024
 _SCAN_KEYS = 2000
 _MOST_REDIRECTS = 5
 _MOST_OPENINGS = 4096

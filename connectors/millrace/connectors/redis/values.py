@@ -148,9 +148,7 @@ def text_keys_maker(manifest: Manifest) -> Callable[[Sequence[bytes]], list[byte
         whole = b",".join((b"", *texts))
         plain = not whole.translate(None, _DIGITS_AND_COMMA) and whole.count(b",") == len(texts) > 0
         if plain and b",0" not in whole and min(map(len, texts)) > 0 and max(map(len, texts)) < _SURE_DIGITS:
-            if after or b"," in before:
-                return [before + text + after for text in texts]
-            return (before + (b"," + before).join(texts)).split(b",")
+            return [before + text + after for text in texts] if after else [before + text for text in texts]
         return [*map(make, texts)]
 
     def make_from_ascii(texts: Sequence[bytes]) -> list[bytes]:
@@ -163,10 +161,15 @@ def text_keys_maker(manifest: Manifest) -> Callable[[Sequence[bytes]], list[byte
     return make_from_ascii if kind is Kind.STRING else lambda texts: [*map(make, texts)]
 
 
-def numbers_as_text(manifest: Manifest) -> bool:
-    """See `Form`."""
-    names = manifest.whole_key.names
-    return len(names) == 1 and manifest.types[names[0]].kind in (Kind.INT, Kind.BIGINT)
+def number_keys_maker(manifest: Manifest) -> Callable[[bytes], list[bytes]] | None:
+    """See `Form.number_keys`; None where a key is no single integer."""
+    template = manifest.whole_key
+    if len(template.names) > 1 or manifest.types[template.names[0]].kind not in (Kind.INT, Kind.BIGINT):
+        return None
+    before, after = (literal.encode() for literal in template.literals)
+    if b"," in before + after:
+        return None
+    return lambda numbers: (before + numbers.replace(b",", b"%b,%b" % (after, before)) + after).split(b",")
 
 
 def _utf8(text: bytes) -> str:

@@ -53,7 +53,7 @@ def encode_rows(found: StoredRows, wanted: Format, mark: str = "") -> bytes:
     if wanted is Format.ARROW:
         return _arrow_stream(form, found.stored, mark)
     write = row_writer(form, wanted)
-    values = [s if s is None or write is None else write(s) for s in found.stored]
+    values = found.stored if write is None else [s if s is None else write(s) for s in found.stored]
     if wanted is Format.PROTOBUF:
         return protobuf_rows(form.version, values, mark)
     if wanted is Format.JSON:

@@ -18,6 +18,8 @@ from millrace.serving.kv.rows import StoredRows
 from millrace.serving.views import narrowed_rows
 
 _SPACE = b" \t\r\n"
+_DIGITS_AND_COMMA = b"0123456789,"
+_MOST_NUMBER = 10**9
 
 
 @dataclass(slots=True)
@@ -70,7 +72,6 @@ async def answer_mgets(mgets: Gathered) -> None:
 def _all_keys(form: Form, bodies: Sequence[bytes], most: int) -> _Keys:
     """Raises ValueError when one of the requests can't be answered."""
     given: list[Any] = []
-    texts: list[bytes] = []
     ends: list[int] = []
     for body in bodies:
         keys = keys_of(body)
@@ -78,11 +79,17 @@ def _all_keys(form: Form, bodies: Sequence[bytes], most: int) -> _Keys:
             raise ValueError("for a request by itself")
         given += keys
         ends.append(len(given))
-        if form.numbers_as_text:
-            texts += body[body.index(b"[") + 1 : body.rindex(b"]")].translate(None, _SPACE).split(b",")
-    if len(texts) == len(given) and {*map(type, given)} == {int}:  # then what stands between the commas are the numbers
-        return _Keys(given, form.text_keys(texts), ends)
-    return _Keys(given, form.keys(given), ends)
+    return _Keys(given, _number_keys(form, bodies, given) or form.keys(given), ends)
+
+
+def _number_keys(form: Form, bodies: Sequence[bytes], given: Sequence[Any]) -> list[bytes] | None:
+    """The stored keys, if all that were given are numbers as JSON writes them: then their text is made into keys."""
+    if form.number_keys is None or {*map(type, given)} != {int} or min(given) < 0 or max(given) >= _MOST_NUMBER:
+        return None
+    numbers = b",".join([body[body.index(b"[") + 1 : body.rindex(b"]")].translate(None, _SPACE) for body in bodies])
+    if numbers.translate(None, _DIGITS_AND_COMMA):  # more than a list of them: a member that comes twice, or -0
+        return None
+    return form.number_keys(numbers)
 
 
 def _give(mgets: Gathered, place: int, rows: StoredRows, origin: Origin) -> None:
