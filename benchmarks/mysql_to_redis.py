@@ -67,14 +67,14 @@ def main() -> None:
         database = mysql.new_database()
         for table, count in (("small", rows // 4), ("users", rows)):
             database.execute(f"CREATE TABLE {table} ({COLUMNS})")
-            database.execute(_fill(table, count))
+            database.execute(fill(table, count))
         os.environ |= {"MILLRACE_CONNECTION_BENCH_MYSQL": database.url, "MILLRACE_CONNECTION_BENCH_REDIS": store.url}
-        with _session(Path(folder)) as (settings, session):
-            small = _run(settings, session, "small")
+        with open_session(Path(folder)) as (settings, session):
+            small = run_table(settings, session, "small")
             store.flush()
-            _run(settings, session, "users")
+            run_table(settings, session, "users")
             store.flush()
-            report, memory = _run(settings, session, "users")
+            report, memory = run_table(settings, session, "users")
             stage = settings.home / "work" / "users" / report.run_id / "stage"
             pipe_s = _pipe(store, stage, Path(folder) / "commands")
         load_s = report.statistics.targets["redis"].seconds
@@ -86,14 +86,14 @@ def main() -> None:
             print_measure(f"mysql_to_redis.memory.{part.removesuffix('_mib')}", full, quarter, "MiB")
 
 
-def _fill(table: str, rows: int) -> str:
+def fill(table: str, rows: int) -> str:
     return f"""INSERT INTO {table} SELECT seq, CONCAT('user ', seq), CONCAT('city ', seq % 1000), seq % 90, seq * 0.5,
         '2026-01-01' + INTERVAL seq SECOND, CONCAT('a note about user number ', seq) FROM seq_1_to_{rows}"""
 
 
 @contextmanager
-def _session(folder: Path) -> Iterator[tuple[Settings, SessionHolder]]:
-    settings = Settings.from_env({"MILLRACE_HOME": str(folder)})
+def open_session(folder: Path) -> Iterator[tuple[Settings, SessionHolder]]:
+    settings = Settings.from_env({**os.environ, "MILLRACE_HOME": str(folder)})
     session = SessionHolder(settings)
     session.get()
     try:
@@ -103,7 +103,7 @@ def _session(folder: Path) -> Iterator[tuple[Settings, SessionHolder]]:
         end_jvm()
 
 
-def _run(settings: Settings, session: SessionHolder, table: str) -> tuple[runner.RunReport, Peak]:
+def run_table(settings: Settings, session: SessionHolder, table: str) -> tuple[runner.RunReport, Peak]:
     path = settings.home / f"{table}.yaml"
     path.write_text(SPEC.format(table=table, channels=os.cpu_count()))
     with watched_memory() as memory, Catalog.open(settings.catalog_url) as catalog:

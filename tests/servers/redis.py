@@ -71,7 +71,7 @@ class RedisServer(ServerProcess):
     def flush(self) -> None:
         """Empty every database, and forget scripts, functions and counters."""
         with self.client() as client:
-            client.flushall()
+            client.execute_command("FLUSHALL", "SYNC")  # else it goes on freeing memory beside what comes next
             client.config_resetstat()
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from millrace.jobs import quarantine
 from millrace.jobs.context import RunContext
+from millrace.jobs.distinct import values_if_all_differ
 from millrace.jobs.quarantine import Aside
 from millrace.jobs.staged import staged_frame
 from millrace.spec import Spec
@@ -19,6 +21,7 @@ from millrace.spec.model import Check, Mask, Severity, Subject
 
 if TYPE_CHECKING:
     from millrace.quality import CheckResult, Past
+    from millrace.quality.duplicates import Proof
 
 SOURCE = "source"
 _HIDDEN = "what is wrong is not shown, because it may quote a value that the transform masks"
@@ -80,7 +83,7 @@ def _of_stage(context: RunContext, checks: Sequence[Check], past: Past) -> tuple
     if not checks:
         return (), Aside(0)
     staged = int(context.step_stats("stage")["rows_staged"])
-    judged = judge(staged_frame(context, context.file("stage")), checks, past, staged)
+    judged = judge(staged_frame(context, context.file("stage")), checks, past, staged, _proof(context, "stage"))
     if judged.marked is None or any(r.blocks and r.severity is Severity.QUARANTINE for r in judged.results):
         return judged.results, Aside(0)
     aside = quarantine.set_aside(context, judged.marked)
@@ -88,8 +91,15 @@ def _of_stage(context: RunContext, checks: Sequence[Check], past: Past) -> tuple
     if aside.verdict or not others:
         return judged.results, aside
     rest = staged_frame(context, context.file(quarantine.CHECKED))
-    again = iter(judge(rest, others, past, staged - aside.rows).results)
+    proof = _proof(context, quarantine.CHECKED)
+    again = iter(judge(rest, others, past, staged - aside.rows, proof).results)
     return tuple(r if r.severity is Severity.QUARANTINE else next(again) for r in judged.results), aside
+
+
+def _proof(context: RunContext, folder: str) -> Proof | None:
+    """Where this process sees the files, it can look at them itself."""
+    files = context.storage.local_files(context.file(folder))
+    return partial(values_if_all_differ, files) if files else None
 
 
 def _keep_measures(context: RunContext, results: Sequence[CheckResult]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from millrace.quality.duplicates import Proof
 from millrace.quality.expectations import Past, PlannedExpectation, to_expectations
 from millrace.quality.loading import warm_up
 from millrace.quality.names import PlainNames
@@ -44,13 +45,15 @@ def run_checks(
     return judge(frame, checks, Past(previous_rows), rows).results
 
 
-def judge(frame: DataFrame, checks: Sequence[Check], past: Past, rows: int | None = None) -> Judgement:
+def judge(
+    frame: DataFrame, checks: Sequence[Check], past: Past, rows: int | None = None, proof: Proof | None = None
+) -> Judgement:
     """Ask every check of the frame, which is read a few times: pass one that is cheap to read, such as Parquet.
 
-    `rows` are those of `frame`, None to have them counted. One result for each query and expectation, in the order of
-    the checks (see `to_expectations`). A check that can't be evaluated is a failed one with its `error`. Raises what
-    Spark raises when it goes away or its jobs are cancelled, since nothing is known of the data then; ConfigError when
-    Great Expectations is not installed.
+    `rows` are those of `frame`, None to have them counted; `proof` is asked before keys are counted. One result for
+    each query and expectation, in the order of the checks (see `to_expectations`). A check that can't be evaluated is a
+    failed one with its `error`. Raises what Spark raises when it goes away or its jobs are cancelled, since nothing is
+    known of the data then; ConfigError when Great Expectations is not installed.
     """
     types = column_types(frame.schema)
     queries = iter(ask_queries(frame, [check for check in checks if isinstance(check, SqlCheck)]))
@@ -58,7 +61,7 @@ def judge(frame: DataFrame, checks: Sequence[Check], past: Past, rows: int | Non
     askable = [p for p in planned if p.problem is None]
     names = PlainNames.of(frame.columns)
     asked = frame.toDF(*names.columns(frame.columns)) if names.plain else frame
-    answers = _ask(asked, names, askable, rows) if askable else []
+    answers = _ask(asked, names, askable, rows, None if names.plain else proof) if askable else []
     marked = _marked(asked, askable, answers)
     rest = iter(answers)
     judged = iter([_refused(p) if p.problem is not None else _result(p, next(rest), rows) for p in planned])
@@ -91,14 +94,20 @@ def _type(text: str) -> DataType | None:
         return None
 
 
-def _ask(asked: DataFrame, names: PlainNames, planned: Sequence[PlannedExpectation], rows: int | None) -> list[Answer]:
+def _ask(
+    asked: DataFrame,
+    names: PlainNames,
+    planned: Sequence[PlannedExpectation],
+    rows: int | None,
+    proof: Proof | None,
+) -> list[Answer]:
     warm_up()
     from millrace.quality.gx.asking import Question, ask
 
     questions = [
         Question(p.type, names.arguments(p.arguments), told_apart=p.severity is Severity.QUARANTINE) for p in planned
     ]
-    return [_named(answer, names) for answer in ask(asked, questions, rows)]
+    return [_named(answer, names) for answer in ask(asked, questions, rows, proof)]
 
 
 def _named(answer: Answer, names: PlainNames) -> Answer:

@@ -14,6 +14,7 @@ from great_expectations.validator.validator import Validator
 from pyspark.logger import PySparkLogger
 
 from millrace.quality.arguments import first_problem
+from millrace.quality.duplicates import Proof
 from millrace.quality.gx import metrics  # noqa: F401  # registers what is ours
 from millrace.quality.gx.engine import StageEngine
 from millrace.quality.samples import MAX_ROWS
@@ -55,12 +56,12 @@ class Answer:
     condition: Column | None = None
 
 
-def ask(frame: DataFrame, questions: Sequence[Question], rows: int | None) -> list[Answer]:
+def ask(frame: DataFrame, questions: Sequence[Question], rows: int | None, proof: Proof | None = None) -> list[Answer]:
     """An answer to each question. What can't be asked or evaluated is answered with its error.
 
     Raises what Spark raised when it went away or the job was cancelled: nothing is known of the data then.
     """
-    engine = StageEngine(frame, rows)
+    engine = StageEngine(frame, rows, proof)
     try:
         with _quiet_spark():
             return _Session(engine).ask(questions)

@@ -14,7 +14,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as f
 from pyspark.util import inheritable_thread_target
 
-from millrace.quality.duplicates import Duplicates, count_duplicates, is_repeated, repeated_rows
+from millrace.quality.duplicates import Duplicates, Proof, count_duplicates, is_repeated, repeated_rows
 from millrace.quality.lost import is_lost
 from millrace.quality.samples import MAX_ROWS, row_as_json, shortened
 from millrace.spec.model import JsonValue
@@ -38,16 +38,18 @@ class StageEngine(SparkDFExecutionEngine):
     """Answers metrics over one DataFrame, each once. Close it when done.
 
     Nothing is cached in Spark: a stage is Parquet, and reading a column of it again costs less than the memory.
-    `known_rows` is the frame's number of rows when that was counted before. Rows that failed are given as JSON, at most
-    MAX_ROWS of them with long texts cut off, and their values not once more beside them.
+    `known_rows` is the frame's number of rows when that was counted before; `proof` may spare a count of duplicates.
+    Rows that failed are given as JSON, at most MAX_ROWS of them with long texts cut off, and their values not once more
+    beside them.
 
     `lost` is set when Spark itself went away or the job was cancelled: then nothing is known of the data.
     """
 
-    def __init__(self, frame: DataFrame, known_rows: int | None = None) -> None:
+    def __init__(self, frame: DataFrame, known_rows: int | None = None, proof: Proof | None = None) -> None:
         super().__init__(persist=False, spark=frame.sparkSession)
         self.load_batch_data("stage", frame)
         self.known_rows = known_rows
+        self._proof = proof
         self.lost: BaseException | None = None
         self.condition: Column | None = None  # which rows failed the check whose rows were read last
         self._answers: Answers = {}
@@ -126,6 +128,9 @@ class StageEngine(SparkDFExecutionEngine):
         return single or [ordered]
 
     def _count_duplicates(self, domain: Domain) -> Duplicates:
+        values = self._proof(domain["column"]) if self._proof and set(domain) == {"column"} else None
+        if values is not None:
+            return Duplicates(values, 0)
         return count_duplicates(self.records(domain), key_columns(domain))
 
     def _answer(
