@@ -68,12 +68,13 @@ def _bounds(files: Sequence[Path], column: str) -> Iterator[_Bounds | None]:
 def _of_group(statistics: pq.Statistics | None, rows: int) -> _Bounds | None:
     if not rows:
         return _Bounds(0)
-    if statistics is None or not statistics.has_null_count:
+    nulls = None if statistics is None else statistics.null_count
+    if statistics is None or nulls is None:
         return None
-    values = rows - statistics.null_count
-    if values and not statistics.has_min_max:
-        return None
-    return _Bounds(values, int(statistics.min), int(statistics.max)) if values else _Bounds(0)
+    if nulls == rows:
+        return _Bounds(0)
+    least, most = statistics.min, statistics.max
+    return None if least is None or most is None else _Bounds(rows - nulls, int(least), int(most))
 
 
 def _whole(type_: pa.DataType) -> bool:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from millrace.connectors.base import Window
-from millrace.errors import SourceError
+from millrace.errors import SourceError, TransientError
+from millrace.jobs.spark_errors import translate
 from tests.connectors.kafka.reads import plan, read, source, words
 from tests.servers.kafka import KafkaServer
+from tests.servers.process import descendants
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -238,6 +245,43 @@ def test_a_schema_is_inferred_once_and_kept_with_the_watermark(kafka: KafkaServe
     kafka.produce(topic, [b'{"id": 3}'])
     with pytest.raises(SourceError, match="'id' is of several types: text, whole number"):
         plan(of)
+
+
+@dataclass(frozen=True)
+class StoppingGate:
+    """As soon as a task has its first messages, these processes stop: SIGSTOP."""
+
+    pids: Sequence[int]
+
+    def admit(self, rows: int, size: int) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def done(self, *_: object, **__: object) -> None:
+        """Nobody counts."""
+
+
+def test_a_broker_that_stops_answering_a_task_is_given_up_and_worth_another_try(
+    kafka: KafkaServer, spark: SparkSession
+) -> None:
+    topic = kafka.new_topic()
+    kafka.produce(topic, [os.urandom(300_000) for _ in range(150)])  # far more than is on its way when the task begins
+    of = source(f"{kafka.url}?timeout=2s", topic, format="raw")
+    gate = StoppingGate([kafka.pid, *descendants(kafka.pid)])
+    batch = str(spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch"))
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 10)
+    try:
+        frame = of.read(spark, plan(of), gate).frame
+        with pytest.raises(Exception, match=r"TimeoutException: (Cannot fetch record|Timeout of \d+ms)") as caught:
+            frame.write.format("noop").mode("overwrite").save()
+        assert "State:\tT" in Path(f"/proc/{kafka.pid}/status").read_text()
+    finally:
+        kafka.resume()
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
+    found = translate(caught.value, "reading")
+    assert isinstance(found, TransientError)
+    assert "raise the connection's `timeout`" in found.hint
+    assert len(read(of, spark).rows) == 150
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])

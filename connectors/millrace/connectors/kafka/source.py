@@ -34,7 +34,7 @@ _FETCHING = {
     "kafka.receive.buffer.bytes": str(1 << 20),
     "kafka.client.id": "millrace",
 }
-_POLL_TIMEOUT_MS = "60000"
+_POLL_TIMEOUTS = 2  # Spark's consumer asks again while it polls, and gives up after this many
 _LAG_TIMEOUT_S = 5.0  # a person waits
 
 
@@ -111,7 +111,7 @@ class KafkaSource(Source):
             "failOnDataLoss": "true",
             "includeHeaders": str(Metadata.HEADERS in self.options.metadata).lower(),
             "minPartitions": str(splits),
-            "kafkaConsumer.pollTimeoutMs": _POLL_TIMEOUT_MS,
+            "kafkaConsumer.pollTimeoutMs": str(round(_POLL_TIMEOUTS * end.timeout_s * 1000)),
         }
         with without_py4j_traces():
             try:
