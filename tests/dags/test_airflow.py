@@ -293,6 +293,7 @@ def test_a_failing_check_blocks_the_publish_and_frees_the_asset(place: Place) ->
     assert tasks["publish"]["state"] == "upstream_failed"
     assert tasks["retire"]["state"] == "success"
     log = airflow.task_log("refused", run, "check")
+    assert "data docs: http://" in log
     assert "1 of 1 checks refused the data of refused" in log
     assert "500" in log
     with place.catalog() as catalog:

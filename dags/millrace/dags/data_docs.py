@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
+from millrace.dags.request import StepOutcome
+from millrace.errors import CheckFailed
 from millrace.jobs.docs_place import PAGE
 from millrace.spec.settings import Settings
 
@@ -28,6 +30,15 @@ def of_asset(settings: Settings) -> str:
     return f"{(settings.data_docs_url or _own()).rstrip('/')}/{{asset}}/{PAGE}"
 
 
+def page_of(asset: str, outcome: StepOutcome) -> str:
+    """The page of what a step `check` has found; empty when it has checked nothing."""
+    refused = outcome.error is not None and outcome.error.kind == CheckFailed.__name__
+    if outcome.run_id is None or not (refused or outcome.stats.get("checks")):
+        return ""
+    url = Settings.from_env().data_docs_url or _own()
+    return f"{url.rstrip('/')}/{asset}/{outcome.run_id}/{PAGE}"
+
+
 def _own() -> str:
     """Airflow's own address, without a server where Airflow isn't told it (`[api] base_url`)."""
     from airflow.sdk.configuration import conf
@@ -41,9 +52,5 @@ class DataDocsLink(BaseOperatorLink):
     name = "Data docs"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Called where the task ran; none when nothing was checked."""
-        outcome = operator.outcome
-        if outcome is None or outcome.run_id is None or (outcome.error is None and not outcome.stats["checks"]):
-            return ""
-        url = Settings.from_env().data_docs_url or _own()
-        return f"{url.rstrip('/')}/{operator.asset}/{outcome.run_id}/{PAGE}"
+        """Called where the task ran."""
+        return "" if operator.outcome is None else page_of(operator.asset, operator.outcome)

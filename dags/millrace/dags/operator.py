@@ -23,7 +23,7 @@ from airflow.sdk.exceptions import (
 from millrace.dags import connections, data_docs, windows
 from millrace.dags.choices import Choices, choices
 from millrace.dags.config import load_config
-from millrace.dags.data_docs import DataDocsLink
+from millrace.dags.data_docs import DataDocsLink, page_of
 from millrace.dags.process import StepProcess
 from millrace.dags.request import StepOutcome, StepRequest
 from millrace.dags.submission import submission
@@ -129,6 +129,13 @@ class CheckOperator(StepOperator):
     """The step `check`, with a button that leads to what the checks found."""
 
     operator_extra_links = (DataDocsLink(),)
+
+    def _do(self, context: Context) -> StepOutcome:
+        try:
+            return super()._do(context)
+        finally:
+            if self.outcome is not None and (link := page_of(self.asset, self.outcome)):
+                self._say(f"data docs: {link}")
 
 
 class PublishOperator(StepOperator):

@@ -38,6 +38,7 @@ def check(context: RunContext) -> Stats:
     context.catalog.checks.record(context.run_id, records)
     docs.write(context, records)
     context.storage.delete(context.file(SOURCE))  # it may hold what the transform masks
+    _tell_warnings(context, results)
     blocking = [result for result in results if result.blocks]
     if blocking or aside.verdict:
         raise CheckFailed(_refusal(context, results, aside.verdict), hint=_hint(context))
@@ -101,6 +102,16 @@ def _record(result: CheckResult) -> kept.CheckResult:
         sample=result.samples,
         error=result.error,
     )
+
+
+def _tell_warnings(context: RunContext, results: Sequence[CheckResult]) -> None:
+    """What failed and refuses nothing: nobody else would say it where the run is watched."""
+    warned = [result for result in results if not result.passed and result.severity is Severity.WARN]
+    if warned:
+        from millrace.quality import explain
+
+        for result in warned:
+            context.observer.note(explain(result))
 
 
 def _refusal(context: RunContext, results: Sequence[CheckResult], verdict: str | None) -> str:
