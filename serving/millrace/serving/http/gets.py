@@ -9,7 +9,7 @@ from millrace.connectors.base import Form
 from millrace.errors import TransientError
 from millrace.serving.call import Operation, Origin
 from millrace.serving.formats import encode_row
-from millrace.serving.guards import Apart, leave_all
+from millrace.serving.guards import leave_all
 from millrace.serving.http.api_lane import timing_line
 from millrace.serving.http.compress import SMALLEST
 from millrace.serving.http.turns import Gathered
@@ -47,18 +47,17 @@ async def _fetch(gets: Gathered, form: Form, places: Sequence[int], stored_keys:
     try:
         texts = [keys[place].decode() for place in places]
         later, rows = await gets.lane.api.fetch_together(form, texts, stored_keys)
-        _give(gets, places, later, rows, Origin.STORE)
     except (TransientError, TimeoutError) as error:
         leave_all(gets.ended, error)
         _give_instead(gets, places, form, stored_keys, error)
-    except Exception:  # of one of them, perhaps
-        leave_all(gets.ended, Apart())
-        gets.answer_alone(places)
+    except Exception as error:
+        gets.part(places, error)
     except BaseException as error:
         leave_all(gets.ended, error)
         gets.abort(places)
         raise
     else:
+        _give(gets, places, later, rows, Origin.STORE)
         leave_all(gets.ended, None)
 
 
@@ -81,7 +80,7 @@ def _give(gets: Gathered, places: Sequence[int], form: Form, rows: Sequence[Any]
             gets.refuse(place, origin, body)
             continue
         size = len(body)
-        if size >= small:
+        if size >= small:  # to be compressed
             exchange.finish(lane.framed(body, form, gets.wanted, origin, exchange, gets.wishes, gets.started))
             continue
         front = fronts.get(size)

@@ -11,7 +11,7 @@ from millrace.connectors.base import Form
 from millrace.errors import TransientError
 from millrace.serving.call import Operation, Origin
 from millrace.serving.formats import encode_rows
-from millrace.serving.guards import Apart, leave_all
+from millrace.serving.guards import leave_all
 from millrace.serving.http.kv import keys_of
 from millrace.serving.http.turns import Gathered
 from millrace.serving.kv.rows import StoredRows
@@ -54,9 +54,8 @@ async def answer_mgets(mgets: Gathered) -> None:
     except (TransientError, TimeoutError) as error:
         leave_all(mgets.ended, error)
         _give_instead(mgets, form, keys, error)
-    except Exception:  # of one of them, perhaps
-        leave_all(mgets.ended, Apart())
-        mgets.answer_alone(everyone)
+    except Exception as error:
+        mgets.part(everyone, error)
     except BaseException as error:
         leave_all(mgets.ended, error)
         mgets.abort(everyone)

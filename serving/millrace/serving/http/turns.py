@@ -6,6 +6,7 @@ once is done for each by itself: a call that a guard refuses, a key that doesn't
 
 from __future__ import annotations
 
+import logging
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
@@ -13,13 +14,15 @@ from typing import Any, TypeAlias
 
 from millrace.serving.call import Call, Context, Operation
 from millrace.serving.formats import Format, negotiate
-from millrace.serving.guards import Apart, Ended, enter
+from millrace.serving.guards import Apart, Ended, enter, leave_all
 from millrace.serving.http.api_lane import ApiLane, Wishes, whole_answer
 from millrace.serving.http.connection import Exchange
 from millrace.serving.http.problems import problem_of
 from millrace.serving.http.run import Run
 from millrace.serving.refusals import status_of
 from millrace.serving.views import View
+
+log = logging.getLogger(__name__)
 
 
 class Gathered:
@@ -68,6 +71,15 @@ class Gathered:
         """Answer each of these by itself, guards and all."""
         for place in places:
             self.lane.answer_alone(self.exchanges[place], self.wishes, self.asked[place], many=self.many)
+
+    def part(self, places: Sequence[int], error: Exception) -> None:
+        """Asking for all of these has failed, and it may be the fault of one: each asks by itself."""
+        if len(self.asked) == 1:
+            leave_all(self.ended, error)
+            self.refuse(places[0], "none", error)
+        else:
+            leave_all(self.ended, Apart())
+            self.answer_alone(places)
 
     def refuse(self, place: int, origin: str, error: Exception) -> None:
         """Answer one with what is wrong."""
@@ -149,4 +161,11 @@ class Turn:
                 self._otherwise(exchange, asked)
             return
         found = Gathered(lane, self._wishes, exchanges, gathered, self._started, many=self._many)
-        Run(self._answer(found)).step()
+        Run(self._answered(found)).step()
+
+    async def _answered(self, found: Gathered) -> None:
+        try:
+            await self._answer(found)
+        except Exception:  # clients shall not wait for an answer that never comes
+            log.exception("requests that came together could not be answered")
+            found.abort(range(len(found.asked)))
