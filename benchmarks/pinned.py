@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from millrace.catalog import Catalog
 from millrace.catalog.access_model import Consumer, Terms
+from millrace.spec.priority import Priority
 from millrace.spec.settings import Settings
 from tests.servers.redis import RedisServer
 from tests.serving.publishing import CONNECTION, Publisher
@@ -96,6 +97,6 @@ def people(rows: int) -> pa.RecordBatch:
 
 
 def _token(catalog: Catalog, terms: Terms) -> str:
-    catalog.access.add_consumer(Consumer("bench"), "bench")
+    catalog.access.add_consumer(Consumer("bench", priority=Priority.HIGH), "bench")
     catalog.access.approve(catalog.access.request("bench", "bench", terms, "", "bench").id, "bench")
     return catalog.access.issue_token("bench", "bench")

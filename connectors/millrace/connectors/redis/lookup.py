@@ -212,7 +212,7 @@ class RedisReader:
         for _ in range(_MOST_FLIPS):
             stored_keys = stored_keys or current.make_keys(keys)
             raws = await client.fetch_all(current.get, stored_keys, current.more) if keys else []
-            if None in raws or (current.encoding == "row" and [] in raws):
+            if not all(raws) and (None in raws or (current.encoding == "row" and [] in raws)):
                 latest = await self._latest()
                 if latest.version != current.version:
                     current, stored_keys = latest, ()

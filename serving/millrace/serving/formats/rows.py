@@ -70,7 +70,7 @@ def row_writer(form: Form, wanted: Format) -> Callable[[Any], bytes] | None:
 
 def protobuf_rows(version: str, values: Sequence[bytes | None], mark: str = "") -> bytes:
     """A `millrace.v1.Rows`: version 1, values 2, missing 3, origin 4."""
-    missing = [index for index, value in enumerate(values) if value is None] if None in values else ()
+    missing = [index for index, value in enumerate(values) if value is None] if not all(values) else ()
     whole: Sequence[Any] = [value or b"" for value in values] if missing else values
     parts: list[Any] = [b""] * (2 * len(values))
     parts[::2] = map(_FRONTS.__getitem__, map(len, whole))  # no step of this is done value by value in Python

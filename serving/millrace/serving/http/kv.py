@@ -149,7 +149,17 @@ def _etag(answer: Answer) -> bytes:
 
 
 def keys_of(body: bytes | bytearray) -> list[Any]:
-    """The keys of `{"keys": [1, "b", ["de", 3]]}`; a list is a composite key."""
+    """The keys of `{"keys": [1, "b", ["de", 3]]}`; a list is a composite key, and becomes a tuple."""
+    return with_tuples(plain_keys_of(body))
+
+
+def with_tuples(keys: list[Any]) -> list[Any]:
+    """Keys whose composite ones are tuples."""
+    return [tuple(key) if type(key) is list else key for key in keys] if list in {*map(type, keys)} else keys
+
+
+def plain_keys_of(body: bytes | bytearray) -> list[Any]:
+    """The keys as JSON has them."""
     try:
         found = orjson.loads(body)
     except ValueError as error:
@@ -159,4 +169,4 @@ def keys_of(body: bytes | bytearray) -> list[Any]:
         raise Refused("the body has no list of 'keys'", hint='write {"keys": [1, 2]}; a composite key is a list')
     if unknown := found.keys() - _MEMBERS:
         raise Refused(f"the body has unknown members: {', '.join(sorted(unknown))}", hint='it has "keys" alone')
-    return [tuple(key) if type(key) is list else key for key in keys] if list in {*map(type, keys)} else keys
+    return keys

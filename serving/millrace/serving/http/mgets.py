@@ -12,7 +12,7 @@ from millrace.errors import TransientError
 from millrace.serving.call import Operation, Origin
 from millrace.serving.formats import encode_rows
 from millrace.serving.guards import leave_all
-from millrace.serving.http.kv import keys_of
+from millrace.serving.http.kv import plain_keys_of, with_tuples
 from millrace.serving.http.turns import Gathered
 from millrace.serving.kv.rows import StoredRows
 from millrace.serving.views import narrowed_rows
@@ -73,20 +73,24 @@ def _all_keys(form: Form, bodies: Sequence[bytes], most: int) -> _Keys:
     given: list[Any] = []
     ends: list[int] = []
     for body in bodies:
-        keys = keys_of(body)
+        keys = plain_keys_of(body)
         if not keys or len(keys) > most:
             raise ValueError("for a request by itself")
         given += keys
         ends.append(len(given))
-    return _Keys(given, _number_keys(form, bodies, given) or form.keys(given), ends)
+    stored = _number_keys(form, bodies, given)
+    if stored is None:
+        given = with_tuples(given)
+        stored = form.keys(given)
+    return _Keys(given, stored, ends)
 
 
 def _number_keys(form: Form, bodies: Sequence[bytes], given: Sequence[Any]) -> list[bytes] | None:
     """The stored keys, if all that were given are numbers as JSON writes them: then their text is made into keys."""
-    if form.number_keys is None or {*map(type, given)} != {int} or min(given) < 0 or max(given) >= _MOST_NUMBER:
+    if form.number_keys is None or {*map(type, given)} != {int} or max(given) >= _MOST_NUMBER:
         return None
     numbers = b",".join([body[body.index(b"[") + 1 : body.rindex(b"]")].translate(None, _SPACE) for body in bodies])
-    if numbers.translate(None, _DIGITS_AND_COMMA):  # more than a list of them: a member that comes twice, or -0
+    if numbers.translate(None, _DIGITS_AND_COMMA):  # a number below 0, or more than a list: a member that comes twice
         return None
     return form.number_keys(numbers)
 
