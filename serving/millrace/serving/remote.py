@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ARROW = {"accept": "application/vnd.apache.arrow.stream"}
 _ERRORS = {401: Unauthenticated, 403: Forbidden, 413: TooLarge, 429: Limited}
+_UNION = ("parts", "missing", "versions", "origins")
 _TRIES = 2  # a pooled connection may have been closed by the server just now
 
 
@@ -56,7 +57,7 @@ class RemoteApis:
             case _:
                 answer = await self.request("POST", path, content=_json(call.arguments))
                 found = answer.json()
-                return Answer(UnionAnswer(found["parts"], found["missing"], found["versions"]))
+                return Answer(UnionAnswer(*(found.get(n) or {} for n in _UNION)), origin=_origin(answer))
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -198,6 +199,19 @@ class RemoteKv(AsyncKv):
 
     def _note(self, answer: httpx.Response) -> None:
         self._version = _version(answer) or self._version
+
+
+def admin_get(url: str, token: str, path: str) -> Any:
+    """What a server tells the holder of its admin token. Raises the error that its problem stands for."""
+    import httpx
+
+    try:
+        answer = httpx.get(url.rstrip("/") + path, headers={"authorization": f"Bearer {token}"}, timeout=10.0)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise TransientError(f"the server at {url} can't be reached: {error}") from error
+    if not answer.is_success:
+        raise _error(answer)
+    return answer.json()
 
 
 def _table(answer: httpx.Response) -> Table:

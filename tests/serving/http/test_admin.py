@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from millrace.catalog import Catalog
+from millrace.cli.app import app
 from millrace.serving.guards.protection import Protection, Rules
 from millrace.spec.settings import Settings
 from tests.connectors.loads import people
 from tests.servers.process import wait_until
 from tests.serving.http.running import Running, serving
-from tests.serving.publishing import Publisher
+from tests.serving.publishing import CONNECTION, Publisher
 
 TOKEN = "the operators' own secret"
 API = "user_profile"
@@ -67,6 +70,33 @@ def test_tokens_are_issued_listed_and_revoked_without_their_secrets(admin: httpx
     [one, other] = listed.json()["tokens"]
     assert (one["expires"], bool(other["expires"])) == (None, True)
     assert admin.delete(f"/v1/admin/tokens/{one['token']}").json()["revoked"]
+
+
+def test_what_caches_bring_is_told_over_http_and_by_command(settings: Settings, publisher: Publisher) -> None:
+    cache = {"ttl": "1h", "shared": CONNECTION, "compression": "zstd", "compress_above": 1}
+    publisher.apis = ({"kv": {"name": API, "cache": cache}}, {"kv": {"name": "plain"}})
+    publisher.publish(people(10, "many times the same. " * 50))
+    with serving(replace(settings, admin_token=TOKEN)) as server, server.client() as client:
+        assert [client.get(f"/v1/kv/{API}/1").status_code for _ in range(3)] == [200] * 3
+        assert client.get("/v1/kv/plain/1").status_code == 200
+        assert client.get("/v1/admin/caches").status_code == 401
+
+        def told() -> dict[str, dict[str, Any]]:
+            answer = client.get("/v1/admin/caches", headers={"Authorization": f"Bearer {TOKEN}"})
+            return {entry["api"]: entry for entry in answer.json()["caches"]}
+
+        wait_until(lambda: told()[API]["shared"].get("answers") == 1, "the answer to be shared")
+        found = told()
+        assert found["plain"] == {"api": "plain", "answers": {"store": 1}}
+        assert found[API]["answers"] == {"store": 1, "l1": 2}
+        shared = found[API]["shared"]
+        assert (shared["miss"], shared["plain_bytes"] > 1000, shared["kept_bytes"] < 200) == (1, True, True)
+        assert shared["saved"] > 0.8
+        printed = CliRunner().invoke(app, ["caches", server.url], env={"MILLRACE_ADMIN_TOKEN": TOKEN})
+        assert printed.exit_code == 0, printed.output
+        assert f"{shared['kept_bytes']} of {shared['plain_bytes']:,} bytes" in printed.output
+        refused = CliRunner().invoke(app, ["caches", server.url], env={"MILLRACE_ADMIN_TOKEN": "another"})
+        assert refused.exit_code != 0
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", f"Basic {TOKEN}", "Bearer"])

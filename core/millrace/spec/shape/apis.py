@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -123,6 +123,10 @@ class KvApi(_Api):
     )
 
 
+#: Rows that are given instead of a query's answer.
+DefaultRows: TypeAlias = list[dict[ColumnName, bool | int | float | str | None]]
+
+
 class NamedQuery(Part):
     """A query with parameters that consumers call by its name."""
 
@@ -137,6 +141,16 @@ class NamedQuery(Part):
         description="Types of columns that the query gives, where they are not plain from the text.",
         examples=[{"share": "double"}],
     )
+    default: DefaultRows | None = Field(
+        default=None,
+        description="The rows that are given while the store is away and nothing that is kept may be.",
+        examples=[[{"share": 0.0}]],
+    )
+
+    @model_validator(mode="after")
+    def _same_columns(self) -> NamedQuery:
+        check_rows(self.default)
+        return self
 
 
 class SqlApi(_Api):
@@ -159,12 +173,25 @@ class SqlApi(_Api):
     )
     queries: dict[Name, NamedQuery] = Field(default={}, description="Queries that are called by name.")
     stream: bool = Field(default=True, description="Allow full retrieval as a stream.")
+    default: DefaultRows | None = Field(
+        default=None,
+        description="The rows that are given for any query without a default of its own while the store is away and"
+        " nothing that is kept may be; `[]` for none.",
+        examples=[[]],
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> SqlApi:
+        check_rows(self.default)
         if self.source and self.target is not None:
             raise problem("'source' and 'target' exclude each other: an API asks one of them")
         return self
+
+
+def check_rows(default: DefaultRows | None) -> None:
+    """Refuse default rows that are no table: whose columns differ."""
+    if default and any(row.keys() != default[0].keys() for row in default):
+        raise problem("the rows of 'default' have different columns: write each of them in every row")
 
 
 class UnionPart(Part):

@@ -143,16 +143,17 @@ _UNION = '''
     def call(self, {fields}) -> Answer:
         """What the parts give."""
         found = self._post("/v1/union/{api}", {{{arguments}}})
-        return Answer(found["parts"], found["missing"], found["versions"])
+        return Answer(found["parts"], found["missing"], found["versions"], found.get("origins", {{}}))
 '''
 _ANSWER = '''
 @dataclass(frozen=True)
 class Answer:
-    """Part → what it gave, part → why it is missing, part → version."""
+    """Part → what it gave, part → why it is missing, part → version, part → `stale` or `default` where it is that."""
 
     parts: Mapping[str, Any]
     missing: Mapping[str, str]
     versions: Mapping[str, str]
+    origins: Mapping[str, str]
 
 '''
 

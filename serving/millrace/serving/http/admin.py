@@ -9,8 +9,9 @@
 | `GET`, `POST /v1/admin/grants` | list by `?consumer=&api=&state=`; ask, `{"consumer", "api", "purpose", "terms"}` |
 | `POST /v1/admin/grants/{number}:approve`, `:refuse`, `:revoke` | decide, `{"reason", "terms"}` |
 | `GET /v1/admin/log` | `?consumer=&limit=&before=` |
+| `GET /v1/admin/caches` | what caches bring, by API; without permissions, too |
 
-The same as `millrace access`. `X-Actor` says who does it, for the log.
+The same as `millrace access` and `millrace caches`. `X-Actor` says who does it, for the log.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ from millrace.catalog.access_json import (
 )
 from millrace.catalog.access_model import Consumer, GrantState, Terms
 from millrace.errors import NotFound, RunFailed
+from millrace.serving.caches.report import report
 from millrace.serving.http.json_body import json_body
 from millrace.serving.http.messages import Request, Response
 from millrace.serving.http.problems import problem
 from millrace.serving.http.routes import Route
+from millrace.serving.http.status import Dumps
 from millrace.serving.refusals import Forbidden, Refused, Unauthenticated
 from millrace.serving.service import Service
 from millrace.spec.priority import Priority
@@ -84,8 +87,13 @@ class Asked:
         return read_terms(given, datetime.now(UTC))
 
 
-def routes(service: Service) -> list[Route]:
-    """The addresses; without an admin token in the settings they answer 403."""
+def routes(service: Service, dumps: Dumps | None = None) -> list[Route]:
+    """The addresses; without an admin token in the settings they answer 403. `dumps`: see `status.routes`."""
+    all_dumps = dumps or (lambda: [service.metrics.dump()])
+
+    async def caches(request: Request) -> Response:
+        _check(request, service)
+        return _answered({"caches": report(all_dumps())})
 
     async def answer(request: Request) -> Response:
         _check(request, service)
@@ -102,9 +110,13 @@ def routes(service: Service) -> list[Route]:
             return problem(404, "not-found", error.message, error.hint)
         except RunFailed as error:
             return problem(409, "conflict", error.message, error.hint)
-        return Response(200, json.dumps(found, ensure_ascii=False).encode(), headers=((b"cache-control", b"no-store"),))
+        return _answered(found)
 
-    return [Route(("GET", "POST", "DELETE"), PREFIX, answer)]
+    return [Route(("GET", "POST", "DELETE"), PREFIX, answer), Route(("GET",), f"{PREFIX}caches", caches)]
+
+
+def _answered(found: Any) -> Response:
+    return Response(200, json.dumps(found, ensure_ascii=False).encode(), headers=((b"cache-control", b"no-store"),))
 
 
 def _check(request: Request, service: Service) -> None:

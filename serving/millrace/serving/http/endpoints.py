@@ -10,5 +10,6 @@ from millrace.serving.service import Service
 
 def all_routes(service: Service, dumps: Dumps | None = None) -> list[Route]:
     """Every route of a service. `dumps` gives the numbers of all workers; this one's alone by default."""
-    modules = (kv, sql, union, openapi, admin)
-    return [*status.routes(service, dumps), *(route for module in modules for route in module.routes(service))]
+    modules = (kv, sql, union, openapi)
+    own = (route for module in modules for route in module.routes(service))
+    return [*status.routes(service, dumps), *admin.routes(service, dumps), *own]

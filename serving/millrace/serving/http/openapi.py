@@ -91,7 +91,9 @@ def _add_kv(name: str, served: Served, paths: Json, schemas: Json) -> None:
         {"name": key, "in": "path", "required": True, "schema": _type(types[key]) if key in types else _KEY}
         for key in keys
     ]
+    proto = {"description": "The rows as a Protobuf message", "url": f"/v1/kv/{name}.proto"}
     get = {**_said(served, _contents(row)), "tags": [name], "operationId": f"get_{name}", "parameters": parameters}
+    get["externalDocs"] = proto
     paths[f"/v1/kv/{name}/" + "/".join(f"{{{key}}}" for key in keys)] = {"get": {**get, "security": _SECURITY}}
     items = {"type": "array", "items": {"oneOf": [row, {"type": "null"}]}}
     rows = {"type": "object", "properties": {"version": {"type": "string"}, "rows": items}}

@@ -33,6 +33,8 @@ fetch('/openapi.json').then(answer => answer.json()).then(about => {
       sections[tag] = make('section', '', main);
       make('h2', tag, sections[tag]);
       if (one.summary) make('p', one.summary, sections[tag]);
+      const more = one.externalDocs;
+      if (more) make('a', more.description, make('p', '', sections[tag])).href = more.url;
       const columns = (about.components.schemas[tag] || {}).properties;
       if (columns) {
         const table = make('table', '', sections[tag]);

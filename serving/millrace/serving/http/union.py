@@ -37,6 +37,11 @@ async def _post(service: Service, request: Request) -> Response:
 
 
 def union_json(found: UnionAnswer) -> bytes:
-    """`{"parts": {name: row, rows or default}, "missing": {name: why}, "versions": {name: version}}`."""
+    """`{"parts": {name: row, rows or default}, "missing": {name: why}, "versions": {name: version}}`.
+
+    `"origins": {name: "stale" or "default"}` besides, where there are such parts.
+    """
     body = {"parts": to_json(found.parts), "missing": dict(found.missing), "versions": dict(found.versions)}
+    if found.origins:
+        body["origins"] = dict(found.origins)
     return orjson.dumps(body)

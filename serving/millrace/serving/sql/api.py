@@ -10,7 +10,7 @@ from typing import Any
 
 from millrace.catalog import ApiRecord, Catalog, VersionRecord
 from millrace.connectors.base import SqlReader
-from millrace.errors import NotFound
+from millrace.errors import NotFound, TransientError
 from millrace.serving.caches.shared import Place, cache_of
 from millrace.serving.caches.values import ANSWERS
 from millrace.serving.call import Answer, Call, Operation, Origin, Profile, Stream, Table
@@ -18,6 +18,7 @@ from millrace.serving.plans import Host, Kind, profile_of, published
 from millrace.serving.refusals import Refused
 from millrace.serving.signing import signing_key
 from millrace.serving.sql import execute
+from millrace.serving.sql.degraded import Fallback
 from millrace.serving.sql.execute import SqlExecutor
 from millrace.serving.sql.named import NamedQuery, named_queries
 from millrace.serving.sql.rules import SqlRules
@@ -129,6 +130,7 @@ class SqlApi:
         self._narrow: dict[View, SqlExecutor] = {}
         self._version = ""  # that queries saw last
         self.cache = cache_of(plan.cache, Place(plan.api, plan.definition), ANSWERS, host)
+        self._fallback = Fallback(plan.definition, [*plan.rules.stored])
 
     async def open(self) -> None:
         await self._reader.open()
@@ -144,7 +146,13 @@ class SqlApi:
         """`arguments` are a query's tree, or `{"query": name, "parameters": {…}}` for a named one."""
         match call.operation:
             case Operation.QUERY:
-                return _answer(*await self._query(call))
+                try:
+                    return _answer(*await self._query(call))
+                except (TransientError, TimeoutError):
+                    instead = self._default(call)
+                    if instead is None:
+                        raise
+                    return instead
             case Operation.STREAM:
                 batches = await self._stream(self._within(call.view), call.arguments)
                 return Answer(Stream(batches.columns, batches.batches), batches.version)
@@ -160,13 +168,18 @@ class SqlApi:
         return await self.cache.get(_digest(asked), lambda: self._fetch(executor, arguments))
 
     def degraded(self, call: Call) -> Answer | None:
-        """What is given for a query that has no answer in time: a stale one, if one is kept and may be."""
-        if self.cache is None or call.operation is not Operation.QUERY:
+        """What is given for a query that has no answer in time: a stale one if one may be given, or the default."""
+        if call.operation is not Operation.QUERY:
             return None
-        entry = self.cache.local.entries.get(_digest(_asked(self._version, call)))
-        if entry is None or monotonic() >= entry.fresh_until + self.cache.policy.on_error_s:
-            return None
-        return _answer(entry.value, Origin.STALE)
+        if self.cache is not None:
+            entry = self.cache.local.entries.get(_digest(_asked(self._version, call)))
+            if entry is not None and monotonic() < entry.fresh_until + self.cache.policy.on_error_s:
+                return _answer(entry.value, Origin.STALE)
+        return self._default(call)
+
+    def _default(self, call: Call) -> Answer | None:
+        table = self._fallback.table(call.arguments, call.view)
+        return None if table is None else Answer(table, self._version, Origin.DEFAULT)
 
     def _within(self, view: View | None) -> SqlExecutor:
         """What asks the store for those who may see everything, or only what a view shows. Raises QueryError."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from millrace.errors import MillraceError, TransientError
-from millrace.serving.call import Answer, Call, Context, Operation, Table
+from millrace.serving.call import Answer, Call, Context, Operation, Origin, Table
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.plans import Host, Kind
 from millrace.serving.refusals import DeadlineExceeded, Refused
@@ -28,12 +28,14 @@ class PartFailed(TransientError):
 class UnionAnswer:
     """What each part gave, in the parts' order: a row, rows, or its default. `missing`: why a part has none of its own.
 
-    `versions` are those of the parts that answered.
+    `versions` are those of the parts that answered; `origins` say of which the answer is `stale`, or the `default` of
+    its API.
     """
 
     parts: Mapping[str, Any] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Missing(Exception):
@@ -61,7 +63,7 @@ class UnionApi:
         run = _Run(self.plan, self._host, fields, call.context)
         await (run.series() if self.plan.series else run.parallel())
         found = run.answer()
-        return Answer(found, notes=[f"{name}: {why}" for name, why in found.missing.items()])
+        return Answer(found, origin=_least(found), notes=[f"{name}: {why}" for name, why in found.missing.items()])
 
     def _fields(self, arguments: Any) -> Mapping[str, Any]:
         if not isinstance(arguments, Mapping):
@@ -83,6 +85,7 @@ class _Run:
         self._given: dict[str, Any] = {}
         self._missing: dict[str, str] = {}
         self._versions: dict[str, str] = {}
+        self._origins: dict[str, str] = {}
 
     def answer(self) -> UnionAnswer:
         order = [part.name for part in self._plan.parts]
@@ -90,6 +93,7 @@ class _Run:
             {name: self._given[name] for name in order},
             {name: self._missing[name] for name in order if name in self._missing},
             {name: self._versions[name] for name in order if name in self._versions},
+            {name: self._origins[name] for name in order if name in self._origins},
         )
 
     async def series(self) -> None:
@@ -110,6 +114,8 @@ class _Run:
             answer = await self._host.call(part.api, part.kind, self._call(part))
             value = _value(answer)
             self._versions[part.name] = answer.version
+            if answer.origin.mark:
+                self._origins[part.name] = answer.origin.mark
             if value is None:
                 self._leave_out(part, _NO_ROW)
             else:
@@ -181,6 +187,12 @@ def _kv_call(arguments: Mapping[str, Any], context: Context) -> Call:
 
 def _key(key: Any) -> Any:
     return tuple(key) if isinstance(key, list) else key
+
+
+def _least(found: UnionAnswer) -> Origin:
+    """Of the whole: the least of what its parts say of themselves."""
+    marks = set(found.origins.values())
+    return next((origin for origin in (Origin.DEFAULT, Origin.STALE) if origin in marks), Origin.STORE)
 
 
 def _value(answer: Answer) -> Any:
