@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def members(owner: type) -> dict[str, Any]:
 
 def shape(member: Any) -> tuple[list[tuple[str, Any, Any, Any]], str]:
     """Parameters, each with its kind, type and default, and the type that comes back; asynchronous or not."""
-    function: Callable[..., Any] = member.fget if isinstance(member, property) else member
+    function: Any = member.fget if isinstance(member, property) else member
     signature = inspect.signature(function)
     parameters = [
         (p.name, p.kind, plain(p.annotation), p.default) for p in signature.parameters.values() if p.name != "self"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,12 +12,17 @@ import pytest
 
 from millrace.connectors.hbase.lookup import HBaseReader
 from millrace.errors import NotAvailable, TargetError, TransientError
+from millrace.serving.call import Call, Operation, Origin
+from millrace.serving.plans import KvPlan
 from millrace.spec.connector import Mode
+from millrace.spec.shape.apis import Cache
 from millrace.spec.types import column
 from tests.connectors.hbase.stores import Store
 from tests.connectors.loads import people
 from tests.connectors.wire.cases import record_batch
 from tests.servers.hbase import HBase
+from tests.servers.redis import RedisServer
+from tests.serving.sharing import SHARED, shared_answers
 
 TYPES: dict[str, tuple[Any, Any]] = {
     "id": (pa.int64(), [1, 2, 3]),
@@ -60,6 +66,26 @@ def test_rows_of_every_type_and_layout_come_back(hbase: HBase, options: dict[str
     assert store.get(*keys, keys[0]) == [*rows, rows[0]]
     assert store.target.count(of) == batch.num_rows
     assert store.target.mismatches(of, pa.Table.from_batches([batch])) == []
+
+
+def test_what_one_server_asked_another_finds_in_redis(hbase: HBase, redis_server: RedisServer, tmp_path: Path) -> None:
+    store, batch = Store(hbase), typed_rows()
+    of = store.publish("v1", batch)
+    plan = KvPlan(
+        api="people",
+        asset=store.asset,
+        target="hbase",
+        connector="hbase",
+        options=store.options.model_dump(mode="json"),
+        fields=of.fields,
+        cache=Cache.model_validate(SHARED),
+    )
+    calls = [Call(Operation.GET, 1), Call(Operation.MULTI_GET, [2, 3])]
+    connections = {"hbase_test": hbase.url, "l2": redis_server.url}
+    row, rows = shared_answers(tmp_path, connections, plan, calls)
+    assert [answer.origin for answer in (*row, *rows)] == [Origin.STORE, Origin.L2] * 2
+    assert [answer.body.row() for answer in row] == batch.to_pylist()[:1] * 2
+    assert [answer.body.rows() for answer in rows] == [batch.to_pylist()[1:]] * 2
 
 
 def test_a_row_of_nothing_but_nulls_is_a_row(hbase: HBase) -> None:

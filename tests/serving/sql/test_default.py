@@ -26,7 +26,7 @@ from tests.serving.sql.queries import COLUMNS
 NOBODY = [{"city": "unknown", "n": 0, "share": 0.5}]
 QUERY = {"select": ["city", {"count": "*", "as": "n"}], "group_by": ["city"]}
 ONE: dict[str, Any] = DEFINITION["queries"]["one"]  # type: ignore[index]  # it is there
-APIS = [
+APIS: list[dict[str, Any]] = [
     {
         "sql": {
             "name": "users",

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -13,13 +14,18 @@ import pytest
 
 from millrace.connectors.druid.query import DruidReader
 from millrace.errors import TransientError
+from millrace.serving.call import Call, Operation, Origin
+from millrace.serving.sql.api import SqlApiPlan
 from millrace.serving.sql.execute import SqlExecutor
 from millrace.serving.sql.faults import QueryError
 from millrace.serving.sql.named import named_queries
 from millrace.serving.sql.rules import SqlRules
+from millrace.spec.shape.apis import Cache
 from millrace.spec.types import DataType, Kind
 from tests.connectors.druid.stores import new_asset, publish, target
 from tests.servers.druid import Druid
+from tests.servers.redis import RedisServer
+from tests.serving.sharing import SHARED, shared_answers
 from tests.serving.sql.conftest import DEFINITION, KEY, people
 from tests.serving.sql.oracle import Oracle
 from tests.serving.sql.queries import COLUMNS
@@ -156,6 +162,31 @@ def test_a_stream_has_all_rows_and_can_be_left(users: DruidStore) -> None:
         return rows
 
     assert users.run(main()) == 120
+
+
+def test_what_one_server_asked_another_finds_in_redis(
+    users: DruidStore, druid: Druid, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    plan = SqlApiPlan(
+        api="users",
+        asset=users.asset,
+        target="druid",
+        connector="druid",
+        options={"connection": "druid", "timestamp": "at"},
+        reader_path="millrace.connectors.druid.query:DruidReader",
+        rules=SqlRules.of(DEFINITION, COLUMNS),
+        cache=Cache.model_validate(SHARED),
+        definition=DEFINITION,
+    )
+    columns = ["id", "city", "score", "amount", "born", "at", "seen", "tags"]
+    where = {"column": "city", "eq": "it's"}
+    queries: list[dict[str, Any]] = [{"select": columns, "where": where}, {"select": [{"avg": "age"}, {"max": "at"}]}]
+    calls = [Call(Operation.QUERY, query) for query in queries]
+    connections = {"druid": druid.url, "l2": redis_server.url}
+    for query, (first, second) in zip(queries, shared_answers(tmp_path, connections, plan, calls), strict=True):
+        assert (first.origin, second.origin) == (Origin.STORE, Origin.L2)
+        assert second.body == first.body
+        assert counted(first.body.rows) == counted(Oracle(users.rows).rows(query))
 
 
 def test_a_query_that_takes_too_long_is_ended(users: DruidStore) -> None:
