@@ -166,8 +166,8 @@ class RemoteKv(AsyncKv):
     def __init__(self, remote: RemoteApis, name: str, version: str) -> None:
         self._remote, self._name, self._version = remote, quote(name, safe=""), version
 
-    async def get(self, *key: Any) -> Row | None:
-        answer = await self._remote.request("GET", self._path(key), headers=_ARROW, missing=True)
+    async def get(self, first: Any, /, *more: Any) -> Row | None:
+        answer = await self._remote.request("GET", self._path((first, *more)), headers=_ARROW, missing=True)
         self._note(answer)
         return None if answer.status_code == 404 else told(_rows(answer.content)[0][0], _origin(answer))
 

@@ -28,9 +28,9 @@ class Kv:
         """See `AsyncKv.plan`."""
         return self._api.plan
 
-    def get(self, *key: Any) -> Row | None:
+    def get(self, first: Any, /, *more: Any) -> Row | None:
         """See `AsyncKv.get`."""
-        return self._client.run(self._api.get(*key))
+        return self._client.run(self._api.get(first, *more))
 
     def multi_get(self, keys: Sequence[Any]) -> Sequence[Row | None]:
         """See `AsyncKv.multi_get`."""
