@@ -352,6 +352,26 @@ def test_two_hundred_specs_are_dags_within_their_pools(place: Place) -> None:
     assert len(airflow.call("/importErrors")["import_errors"]) == 1, "that of bad.yaml"
 
 
+def test_high_priority_goes_before_what_waits_and_an_assets_runs_come_one_after_the_other(place: Place) -> None:
+    airflow = place.airflow
+    waiting = {"queue_a": "low", "queue_b": "low", "queue_c": "low", "queue_z": "high"}
+    for number, (dag, priority) in enumerate(waiting.items()):
+        spec = MANY % {"number": 0, "line": number, "priority": priority}
+        airflow.write_spec(f"{dag}.yaml", spec.replace("many_0", dag))
+    for dag in waiting:
+        airflow.wait_for_dag(dag)
+    all_of_them = "/dags?limit=100&dag_id_pattern=queue_%25"
+    airflow.call(all_of_them, {"is_paused": True}, method="PATCH")
+    runs = [(dag, airflow.trigger(dag)) for dag in (*waiting, "queue_z")]
+    airflow.call(all_of_them, {"is_paused": False}, method="PATCH")
+    assert [airflow.wait_for_run(*run) for run in runs] == ["failed"] * 5, "none.json isn't there"
+    plans = {run: airflow.tasks(*run)["plan"]["start_date"] for run in runs}
+    order = sorted(runs, key=lambda run: plans[run])
+    assert ("queue_z", runs[3][1]) in order[:3], "two tasks run at a time: it came before the rest of the low ones"
+    one, other = (airflow.call(f"/dags/queue_z/dagRuns/{run}") for _, run in runs[3:])
+    assert one["end_date"] <= other["start_date"] or other["end_date"] <= one["start_date"]
+
+
 DAYS = {"2026-01-01": 5, "2026-01-02": 4}
 
 
@@ -423,3 +443,10 @@ def test_pools_are_made_from_specs_and_config(place: Place) -> None:
     pools = {pool["name"]: pool["slots"] for pool in place.airflow.call("/pools")["pools"]}
     assert pools["millrace_web_high"] == 5
     assert pools["millrace_low"] == 1, "half of Airflow's two slots"
+    (place.airflow.folder / "airflow.yaml").write_text(CONFIG.replace("high: 5", "high: 3"))
+
+    def resized() -> bool:
+        pool = place.airflow.call("/pools/millrace_web_high")
+        return bool(pool["slots"] == 3)
+
+    place.airflow.wait(resized, "the pool to be as the configuration says now")
