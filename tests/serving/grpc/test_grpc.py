@@ -151,7 +151,7 @@ def test_a_server_that_leaves_finishes_what_it_has_begun(tmp_path: Path, redis_s
                 until(lambda: server.in_flight() == 1)
                 leaving = asyncio.run_coroutine_threadsafe(server.server.drain(60), server.loop)
                 assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
-                watched.cancel()
+                assert not [*watched], "who watches is in the way of leaving"
             finally:
                 redis_server.resume()
             assert b"person 1" in begun.result()

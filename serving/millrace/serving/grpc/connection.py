@@ -8,6 +8,7 @@ request gets a bare status. `docs/decisions/grpc.md` has the reasons and the fig
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, cast
 
 from millrace.serving.grpc import frames, messages
@@ -68,6 +69,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
         self._server.connections.add(self)
+        link = transport.get_extra_info("socket")
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # who is gone without a word is noticed in the end
         self._transport.write(_GREETING)
 
     def data_received(self, data: bytes) -> None:

@@ -44,11 +44,10 @@ class Health:
 
     async def _watch(self, data: bytes, _context: Context, _trailers: Trailers) -> AsyncGenerator[bytes, None]:
         name = _service(data)
-        yield self._answer(name)
         if self._serving:
-            await self._changed.wait()
             yield self._answer(name)
-        await asyncio.get_running_loop().create_future()  # until the client or the server leaves
+            await self._changed.wait()
+        yield self._answer(name)
 
     def _answer(self, name: str) -> bytes:
         from grpc_health.v1.health_pb2 import HealthCheckResponse

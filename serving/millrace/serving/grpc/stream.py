@@ -114,6 +114,8 @@ class Stream:
         if not self.open:
             return
         self._begin()
+        if not self._unsent:
+            self.since = self.connection.now
         self._unsent.append(memoryview(messages.framed(message)))
         self._unsent_bytes += len(message) + 5
         self.pump()
