@@ -33,8 +33,8 @@ def main() -> None:
         with open_session(Path(folder)) as (settings, session):
             peaks = {}
             for table in ("few", "few", "many"):
-                _, peaks[table] = run_table(settings, session, table)
                 store.flush()
+                _, peaks[table] = run_table(settings, session, table)
     for part in ("driver", "workers", "process"):
         long, short = (getattr(peaks[table], f"{part}_mib") for table in ("many", "few"))
         print_measure(f"memory_growth.{part}", long, short, "MiB")

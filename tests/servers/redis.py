@@ -20,6 +20,7 @@ from redis.retry import Retry
 from tests.servers.process import HOST, ServerProcess, free_port, program, wait_until
 
 SLOTS = 16_384
+_FLUSH_TIMEOUT_S = 120  # of a benchmark's millions of keys
 ONCE = Retry(NoBackoff(), retries=0)
 
 
@@ -70,7 +71,7 @@ class RedisServer(ServerProcess):
 
     def flush(self) -> None:
         """Empty every database, and forget scripts, functions and counters."""
-        with self.client() as client:
+        with self.client(socket_timeout=_FLUSH_TIMEOUT_S) as client:
             client.execute_command("FLUSHALL", "SYNC")  # else it goes on freeing memory beside what comes next
             client.config_resetstat()
 

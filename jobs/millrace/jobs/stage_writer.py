@@ -96,7 +96,8 @@ def write_by_tasks(given: DataFrame, task: StageTask, stage: Path) -> Written:
 
     What the folder held before is gone from the start on; when a task fails, it stays without any file.
     """
-    shutil.rmtree(stage, ignore_errors=True)
+    if stage.exists():
+        shutil.rmtree(stage)
     Path(task.drafts).mkdir(parents=True)
     try:
         written = given.mapInArrow(task, _WRITTEN).collect()
