@@ -28,6 +28,7 @@ ROWS = "__millrace_rows"
 #: A load without rows leaves one row at this time, so that the datasource has its columns; readers are kept from it.
 PLACEHOLDER_MS = -9_223_372_036_855
 FILE_BYTES = 64 << 20
+_CHECKED_EACH_MS = 200  # how often a task looks at its sub-tasks; a second by default
 _EXACT_DIGITS = 15
 _WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 _TIMES = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ})
@@ -220,6 +221,7 @@ def ingestion(version: Version, task: str, source: Mapping[str, Any], staged: St
                 "partitionsSpec": partitions(staged.rows, options),
                 "forceGuaranteedRollup": options.rolls_up or bool(options.partition_by),
                 "maxNumConcurrentSubTasks": max(tasks, 1),
+                "taskStatusCheckPeriodMs": _CHECKED_EACH_MS,
                 "splitHintSpec": {"type": "maxSize", "maxSplitSize": max(ceil(staged.size / max(tasks, 1)), 1)},
                 "maxParseExceptions": 0,
                 "logParseExceptions": True,

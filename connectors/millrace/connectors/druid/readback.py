@@ -21,7 +21,8 @@ from millrace.connectors.wire.json_columns import value_texts
 from millrace.connectors.wire.refusals import Refusals
 from millrace.spec.types import Column, DataType, Kind
 
-_ROWS_PER_QUERY = 20
+_ROWS_PER_QUERY = 250
+_ROWS_BY_THEMSELVES = 20
 _ROWS_PER_ANSWER = 10_000
 _SHOWN_CHARACTERS = 300
 _SHOWN_BY = 2  # the time and the first dimension: what is there in place of a row that isn't
@@ -42,17 +43,18 @@ def mismatches(link: Link, datasource: str, version: Version, options: DruidOpti
     distinct = "DISTINCT " if grouped else ""
     names = ", ".join(layout.quote(c.name) for c in stored_columns(columns[1:], None))
 
-    def held(rows: Sequence[Sequence[Any]], by: int) -> list[list[Any]]:
-        conditions = " OR ".join(f"({_condition(row[:by], columns[:by])})" for row in rows)
-        sql = f"SELECT {distinct}{names} FROM {layout.quote(datasource)} WHERE {conditions} LIMIT {_ROWS_PER_ANSWER}"
+    def held(condition: str) -> list[list[Any]]:
+        sql = f"SELECT {distinct}{names} FROM {layout.quote(datasource)} WHERE {condition} LIMIT {_ROWS_PER_ANSWER}"
         return [_readable(row, columns, options) for row in link.sql(doing, sql)]
 
     found: list[str] = []
     for rows in _rows(sample, columns, options):
-        texts = {repr(row) for row in held(rows, len(columns))} if rows else set()
-        missing = [row for row in rows if repr(row) not in texts]
-        others = held(missing, _SHOWN_BY) if missing else []
-        found += [_line(row, others) for row in missing]
+        missing = _without(rows, held(_values_of(rows, columns))) if rows else []
+        for start in range(0, len(missing), _ROWS_BY_THEMSELVES):
+            looked_for = missing[start : start + _ROWS_BY_THEMSELVES]
+            wrong = _without(looked_for, held(_any_of(looked_for, columns)))
+            others = held(_any_of([row[:_SHOWN_BY] for row in wrong], columns[:_SHOWN_BY])) if wrong else []
+            found += [_line(row, others) for row in wrong]
     return found
 
 
@@ -142,22 +144,50 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _without(rows: Sequence[list[Any]], held: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    texts = {repr(row) for row in held}
+    return [row for row in rows if repr(row) not in texts]
+
+
+def _values_of(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> str:
+    """Rows that have, column by column, a value of these rows: soon planned, and hardly more rows than these."""
+    instants = ", ".join(f"MILLIS_TO_TIMESTAMP({ms})" for ms in sorted({row[0] for row in rows}))
+    parts = [f"{layout.quote(layout.TIME)} IN ({instants})"]
+    for place, column in enumerate(columns[1:], start=1):
+        values = {row[place] for row in rows} if _compares(column) else set()
+        if not values or any(_is_long(value) for value in values):
+            continue
+        name, texts = layout.quote(column.name), [_literal(value) for value in values if value is not None]
+        choices = [f"{name} IN ({', '.join(texts)})"] if texts else []
+        parts.append(f"({' OR '.join([*choices, *([f'{name} IS NULL'] if None in values else [])])})")
+    return " AND ".join(parts)
+
+
+def _any_of(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> str:
+    return " OR ".join(f"({_condition(row, columns)})" for row in rows)
+
+
 def _condition(row: Sequence[Any], columns: Sequence[Column]) -> str:
     """By what a row is looked for: its time, and its dimensions that can be compared exactly."""
     parts = [f"{layout.quote(layout.TIME)} = MILLIS_TO_TIMESTAMP({row[0]})"]
     for value, column in zip(row[1:], columns[1:], strict=True):
-        stored, name = layout.stored_type(column.type), layout.quote(column.name)
-        if (
-            stored.kind not in _EXACT
-            or layout.is_json(column.type)
-            or (isinstance(value, str) and len(value) > _LONGEST_TEXT)
-        ):
+        if not _compares(column) or _is_long(value):
             continue
-        if value is None:
-            parts.append(f"{name} IS NULL")
-        else:
-            parts.append(f"{name} = {_text(value) if isinstance(value, str) else value}")
+        name = layout.quote(column.name)
+        parts.append(f"{name} IS NULL" if value is None else f"{name} = {_literal(value)}")
     return " AND ".join(parts)
+
+
+def _compares(column: Column) -> bool:
+    return layout.stored_type(column.type).kind in _EXACT and not layout.is_json(column.type)
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > _LONGEST_TEXT
+
+
+def _literal(value: Any) -> str:
+    return _text(value) if isinstance(value, str) else str(value)
 
 
 def _text(value: str) -> str:

@@ -15,7 +15,7 @@ from millrace.errors import TargetError, TransientError
 
 _TASK = "/druid/indexer/v1/task"
 _ETERNITY = "-146136543-09-08T08:23:32.096Z/146140482-04-24T15:36:27.903Z"
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 0.3
 _PATIENCE_S = 60.0
 _SHOWN_CHARACTERS = 800
 
