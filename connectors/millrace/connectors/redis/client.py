@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import hiredis
@@ -62,7 +63,7 @@ class Client:
     """
 
     def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
-        self.endpoint = endpoint
+        self.endpoint = replace(endpoint, timeout_s=timeout_s)  # errors tell it
         self._timeout_s = timeout_s
         self._pipes: dict[Address, Pipe] = {}
         self._only: Pipe | None = None
