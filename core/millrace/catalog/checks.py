@@ -1,4 +1,4 @@
-"""Check results: kept for each run, and read back as an asset's history."""
+"""Check results: kept for each run, and read back."""
 
 from __future__ import annotations
 
@@ -55,18 +55,6 @@ class Checks:
             f"looking for the last checks of '{asset}'", lambda c: c.execute(statement).scalar()
         )
         return found
-
-    def history(
-        self, asset: str, *, kind: str | None = None, description: str | None = None, limit: int = 100
-    ) -> list[CheckRecord]:
-        """An asset's results over its runs, the newest first."""
-        statement = select(_TABLE).where(_TABLE.c.asset == asset).order_by(_TABLE.c.id.desc()).limit(limit)
-        if kind is not None:
-            statement = statement.where(_TABLE.c.kind == kind)
-        if description is not None:
-            statement = statement.where(_TABLE.c.description == description)
-        rows = self._database.read(f"reading the checks of '{asset}'", lambda c: c.execute(statement).mappings().all())
-        return [_record(r) for r in rows]
 
 
 def _values(result: CheckResult) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from millrace.quality.arguments import validate_arguments
 from millrace.quality.expectations import Past, PlannedExpectation, to_expectations
 from millrace.quality.explain import explain
 from millrace.quality.loading import warm_up
-from millrace.quality.results import CheckResult, blocking_failures
+from millrace.quality.results import CheckResult
 from millrace.quality.run import REASON, Judgement, judge, run_checks
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "Judgement",
     "Past",
     "PlannedExpectation",
-    "blocking_failures",
     "explain",
     "judge",
     "run_checks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace.spec.model import JsonValue, Severity
@@ -43,8 +43,3 @@ class CheckResult:
     def kind(self) -> str:
         """The check's name in the spec, e.g. `not_null` or `expect_column_max_to_be_between`."""
         return self.check.partition(":")[0]
-
-
-def blocking_failures(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
-    """The results that stop a publish."""
-    return tuple(result for result in results if result.blocks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -47,17 +47,17 @@ def test_a_rerun_of_the_step_replaces_its_results_and_no_others(life: Life) -> N
     assert len(life.catalog.checks.of_run(run.id)) == 1
 
 
-def test_the_history_of_an_asset_is_read_newest_first(life: Life) -> None:
+def test_the_runs_that_have_results_are_known_without_reading_these(life: Life) -> None:
     runs = [life.start().id for _ in range(3)]
-    for run_id in runs:
+    for run_id in runs[:2]:
         life.catalog.checks.record(run_id, [NOT_NULL, ROW_COUNT])
     other = Life(life.catalog, life.clock, "views")
-    other.catalog.checks.record(other.start().id, [ROW_COUNT])
-    history = life.catalog.checks.history(ASSET, kind="row_count")
-    assert [r.run_id for r in history] == list(reversed(runs))
-    assert len(life.catalog.checks.history(ASSET)) == 6
-    assert len(life.catalog.checks.history(ASSET, description="not_null(id)", limit=2)) == 2
-    assert life.catalog.checks.history(ASSET, kind="unique") == []
+    assert (life.catalog.checks.checked(runs), life.catalog.checks.checked([])) == (frozenset(runs[:2]), frozenset())
+    assert (life.catalog.checks.last_run(ASSET), life.catalog.checks.last_run("views")) == (runs[1], None)
+    other.catalog.checks.record(other.start().id, [replace(ROW_COUNT, error="there is no such column")])
+    assert life.catalog.checks.last_run(ASSET) == runs[1]
+    (kept,) = life.catalog.checks.of_run(life.catalog.checks.last_run("views") or "")
+    assert kept.result.error == "there is no such column"
 
 
 def test_checks_of_an_unknown_run_are_refused(catalog: Catalog) -> None:
