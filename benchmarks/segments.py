@@ -51,7 +51,8 @@ def prepare(database: ClickHouseDatabase, users: int) -> None:
     database.query(f"INSERT INTO segments__v1 SELECT number, {tags}, number % 1000 FROM numbers({users})")
     database.query(
         "CREATE TABLE bitmaps ENGINE MergeTree ORDER BY tag AS"
-        " SELECT tag, groupBitmapState(toUInt64(id)) AS users FROM segments__v1 ARRAY JOIN tags AS tag GROUP BY tag"
+        " SELECT assumeNotNull(t) AS tag, groupBitmapState(toUInt64(id)) AS users"
+        " FROM segments__v1 ARRAY JOIN tags AS t GROUP BY tag"
     )
     comment = quote_text(Marker("segments", "v1").text())
     database.query(f"CREATE VIEW segments AS SELECT * FROM segments__v1 COMMENT {comment}")
