@@ -122,6 +122,12 @@ def test_append_replaces_its_interval_alone_and_again_with_the_same(druid: Druid
         assert rows_of(druid, f"{asset}__v1") == 30 + rows
     store.forget(second)
     assert store.current(asset) == "v5"
+    for id_ in ("v6", "v7"):
+        load_whole(store, version_of(asset, id_, first.columns, day=1, **line), [plays(99, id_)])
+        assert rows_of(druid, f"{asset}__v1") == 99, "Druid's own switch comes before anyone could look"
+        if id_ == "v6":  # both are refused; of v7, that is not known before the next load
+            store.forget(version_of(asset, id_, first.columns, day=1, **line))
+            assert store.count(first) == 30
 
     of = version_of(asset, "v6", first.columns, day=2, **line)
     store.prepare(of)

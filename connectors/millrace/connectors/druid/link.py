@@ -69,6 +69,7 @@ class Link:
         if self._client is None:
             self._client = httpx.Client(
                 auth=self.endpoint.login,
+                headers={"Accept": "application/json"},
                 verify=self.endpoint.verify,
                 follow_redirects=True,  # to the coordinator that leads
                 timeout=httpx.Timeout(min(_ANSWER_S, self.endpoint.timeout_s), connect=CONNECT_S),

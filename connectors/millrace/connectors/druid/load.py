@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from millrace.connectors.base import Loader, Target, Version
-from millrace.connectors.druid import layout, pointer, supervisor, tasks
+from millrace.connectors.druid import layout, pointer, replaced, supervisor, tasks
 from millrace.connectors.druid.endpoint import Endpoint, endpoint_of
 from millrace.connectors.druid.layout import Marker, Staged
 from millrace.connectors.druid.link import Link
@@ -29,7 +29,8 @@ _REFRESH = "load everything anew with `millrace run --full-refresh`"
 class DruidTarget(Target):
     """One asset as a datasource for each version, and a pointer; see `base.Target` for when what is called.
 
-    Versions of `append` share one datasource: Druid replaces the interval's segments when the load ends.
+    Versions of `append` share one datasource: Druid replaces the interval's segments when the load ends, and gets those
+    that it had before back when the version is never published.
     """
 
     probes: ClassVar[bool] = False
@@ -77,6 +78,8 @@ class DruidTarget(Target):
         tasks.end_all(self._link, doing, self._datasource(version))
         if version.own_rows:
             tasks.remove(self._link, doing, self._datasource(version))
+        else:
+            replaced.bring_back_all(self._link, doing, self._datasource(version))
         pointer.delete(self._link, doing, self._note(version))
         self._folder(version).remove()
 
@@ -99,6 +102,8 @@ class DruidTarget(Target):
         self._refuse_outside(version, written, doing)
         datasource = self._datasource(version)
         placeholder = not version.own_rows and self._has_placeholder(version, doing)
+        if not version.own_rows:
+            replaced.note(self._link, doing, self._note(version), datasource, self._interval(version))
         if written.rows or version.own_rows:
             if not written.rows:
                 written, placeholder = self._write_placeholder(folder, version), True
@@ -141,6 +146,7 @@ class DruidTarget(Target):
             )
         if self._current(version.asset, doing) != marker:
             pointer.write(self._link, doing, self.druid.base(version.asset), marker)
+        replaced.settle(self._link, doing, self._note(version))
         supervisor.follow(self._link, doing, version, self.druid)
 
     def current(self, asset: str) -> str | None:
@@ -156,8 +162,11 @@ class DruidTarget(Target):
         self._forget(version, doing)
 
     def forget(self, version: Version) -> None:
+        """Of a version that was never published, its interval gets back what it had."""
         doing = f"forgetting version {version.id} of {version.asset}"
         self._refuse_current(version, doing)
+        tasks.end_all(self._link, doing, self._datasource(version))
+        replaced.bring_back(self._link, doing, self._note(version))
         self._forget(version, doing)
 
     def unpublish(self, asset: str) -> None:
@@ -251,11 +260,14 @@ class DruidTarget(Target):
 
     def _clear(self, version: Version, doing: str) -> None:
         """An interval without rows: its segments are taken away, in one step."""
+        path = f"/druid/coordinator/v1/datasources/{self._datasource(version)}/markUnused"
+        self._link.post(doing, path, {"interval": self._interval(version)})
+
+    def _interval(self, version: Version) -> str:
         start, end = version.window.start, version.window.end
         assert start is not None, "append has an interval"
         assert end is not None, "append has an interval"
-        path = f"/druid/coordinator/v1/datasources/{self._datasource(version)}/markUnused"
-        self._link.post(doing, path, {"interval": layout.interval(start, end)})
+        return layout.interval(start, end)
 
     def _wait_until_queryable(self, version: Version, marker: Marker, rows: int, doing: str) -> None:
         tasks.wait_until_loaded(self._link, doing, self._datasource(version))

@@ -21,7 +21,12 @@ _CONFIG = "/druid/coordinator/v1/lookups/config"
 
 def path(name: str) -> str:
     """Where the coordinator tells one of the notes."""
-    return f"{_CONFIG}/{TIER}/{quote(name, safe='')}"
+    return f"{tier()}/{quote(name, safe='')}"
+
+
+def tier() -> str:
+    """Where the coordinator tells the names of all notes."""
+    return f"{_CONFIG}/{TIER}"
 
 
 def read(link: Link, doing: str, name: str) -> Marker | None:
