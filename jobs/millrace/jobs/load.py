@@ -13,6 +13,7 @@ from millrace.connectors.channel import run_channel
 from millrace.connectors.gate import GateClient
 from millrace.errors import ConservationError, DirtyLimitExceeded, VerifyFailed
 from millrace.jobs import superseded
+from millrace.jobs.columns import quoted
 from millrace.jobs.context import RunContext, Stats, store_version
 from millrace.jobs.quarantine import rows_to_load, staged_path
 from millrace.jobs.spark_errors import translate
@@ -130,7 +131,7 @@ def _rows(context: RunContext, name: str, older: int) -> StagedRows:
 
 def _some_keys(frame: DataFrame, target: Target, fraction: float) -> pa.Table:
     """The key columns of about this part of the rows."""
-    keys = frame.select(*["`" + name.replace("`", "``") + "`" for name in target.key_columns])
+    keys = frame.select(*map(quoted, target.key_columns))
     return (keys if fraction == 1 else keys.sample(fraction)).toArrow()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from millrace.connectors.base import DirtyRow
 from millrace.errors import ConservationError
 from millrace.jobs.budget import DirtyLimit
+from millrace.jobs.columns import quoted
 from millrace.jobs.context import RunContext
 from millrace.jobs.staged import keep_schema
 
@@ -79,7 +80,7 @@ def _rows(bad: DataFrame) -> Iterator[DirtyRow]:
 
     from millrace.quality import REASON
 
-    columns = ["`" + name.replace("`", "``") + "`" for name in bad.columns if name != REASON]
+    columns = [quoted(name) for name in bad.columns if name != REASON]
     row = f.to_json(f.struct(*columns), {"ignoreNullFields": "false"}).alias(_ROW)
     for found in bad.select(REASON, row).toLocalIterator():
         yield DirtyRow(found[REASON], STAGE, found[_ROW].encode())

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from millrace.errors import SourceError
+from millrace.jobs.columns import named
 from millrace.jobs.context import RunContext
 from millrace.jobs.gate import StepLimits
 from millrace.jobs.quarantine import STAGE
@@ -120,7 +121,7 @@ def _side(frame: DataFrame, sums: Sequence[str], share: int | None) -> Side:
         observed.write.format("noop").mode("overwrite").save()
     else:
         mine = observed.filter(f.pmod(_hash(frame), f.lit(share)) == 0)
-        row = f.to_json(f.struct(*[_named(name) for name in frame.columns]), {"ignoreNullFields": "false"})
+        row = f.to_json(f.struct(*[named(name) for name in frame.columns]), {"ignoreNullFields": "false"})
         sample.update(found[0] for found in mine.select(row).collect())  # by parts, it would observe one part
     return Side(int(seen.get["rows"]), {name: seen.get[f"sum{i}"] for i, name in enumerate(sums)}, sample)
 
@@ -130,7 +131,7 @@ def _sum(frame: DataFrame, name: str) -> Column:
 
     type_ = parse_type(frame.schema[name].dataType.simpleString())
     wide = "double" if type_.kind in _FLOATING else f"decimal(38,{type_.scale if type_.kind is Kind.DECIMAL else 0})"
-    return f.sum(_named(name).cast(wide))
+    return f.sum(named(name).cast(wide))
 
 
 def _hash(frame: DataFrame) -> Column:
@@ -138,16 +139,10 @@ def _hash(frame: DataFrame) -> Column:
     from pyspark.sql import functions as f
 
     parts = [
-        f.to_json(f.struct(_named(field.name))) if "map<" in field.dataType.simpleString() else _named(field.name)
+        f.to_json(f.struct(named(field.name))) if "map<" in field.dataType.simpleString() else named(field.name)
         for field in frame.schema.fields
     ]
     return f.xxhash64(*parts)
-
-
-def _named(name: str) -> Column:
-    from pyspark.sql import functions as f
-
-    return f.col("`" + name.replace("`", "``") + "`")
 
 
 def _parts(check: Reconcile) -> list[str]:

@@ -20,6 +20,7 @@ from millrace.connectors.gate import GateClient
 from millrace.connectors.wire.arrow_types import schema_of
 from millrace.errors import ConservationError, DirtyLimitExceeded, RunFailed
 from millrace.jobs.batches import map_batches
+from millrace.jobs.columns import named
 from millrace.jobs.context import RunContext, Stats
 from millrace.jobs.judging import SOURCE, source_checks
 from millrace.jobs.lines import refuse_other_columns, refuse_unordered, stored_columns
@@ -203,7 +204,7 @@ def _sizes(read: SourceRead, plan: RunPlan) -> list[SparkColumn]:
     lengths: SparkColumn = f.lit(sum(_FIXED_BYTES.get(c.type.kind, 0) for c in plan.source.columns)).cast("bigint")
     for column in plan.source.columns:
         if column.type.kind in (Kind.STRING, Kind.BINARY):
-            lengths = lengths + f.coalesce(f.octet_length(f.col(_quoted(column.name))), f.lit(0))
+            lengths = lengths + f.coalesce(f.octet_length(named(column.name)), f.lit(0))
     return [f.sum(lengths).alias("bytes")]
 
 
@@ -220,7 +221,3 @@ def _count(context: RunContext, passed: _Passed, seconds: float) -> SourceStatis
         seconds=round(seconds, 3),
         waited_s=round(reading.waited_s or waited_s(context.spark(), context.source().wait_metrics), 3) or None,
     )
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.jobs.batches import map_batches
+from millrace.jobs.columns import named, quoted
 from millrace.jobs.staged_files import Pieces, Selection, divide, pieces_of, read_pieces
 from millrace.jobs.storage import Storage
 
@@ -84,12 +85,12 @@ class _SparkRows:
     frame: DataFrame
 
     def select(self, columns: Sequence[str]) -> _SparkRows:
-        return _SparkRows(self.frame.select(*map(_quoted, columns)))
+        return _SparkRows(self.frame.select(*map(quoted, columns)))
 
     def split(self, deletes: str) -> tuple[_SparkRows, _SparkRows]:
         from pyspark.sql import functions as f
 
-        goes = f.coalesce(f.col(_quoted(deletes)), f.lit(False))
+        goes = f.coalesce(named(deletes), f.lit(False))
         return _SparkRows(self.frame.filter(~goes)), _SparkRows(self.frame.filter(goes))
 
     def count(self) -> int:
@@ -184,7 +185,3 @@ def _nullable(node: Any) -> Any:
 
 def _schema_file(stage: str) -> str:
     return f"{stage}/_schema.json"  # Spark reads no file that begins so
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.catalog import VersionRecord
 from millrace.errors import RunFailed
+from millrace.jobs.columns import named, quoted
 from millrace.jobs.context import RunContext
 from millrace.jobs.lines import REFRESH
 from millrace.jobs.staged import keep_schema, staged_frame
@@ -55,7 +56,7 @@ def keep_keys(context: RunContext, stage: str) -> Merged:
     frame = staged_frame(context, stage)
     latest_by = () if plan.latest_by is None else (plan.latest_by,)
     names = dict.fromkeys([*(name for target in plan.targets for name in _key(context, target.name)), *latest_by])
-    kept = frame.select(*map(_quoted, names))
+    kept = frame.select(*map(quoted, names))
     found = new_observation("keys")
     value = _value(frame, plan.latest_by) if plan.latest_by is not None else f.lit(None).cast("bigint")
     counted = [f.min(value).alias("oldest"), f.max(value).alias("newest"), f.count_if(value.isNull()).alias("nulls")]
@@ -129,7 +130,7 @@ def _newest(context: RunContext, versions: Sequence[VersionRecord], key: Sequenc
     paths = [_keys(context, version.run_id) for version in versions]
     schema = staged_frame(context, paths[0]).schema
     frame = context.spark().read.schema(schema).parquet(*paths)
-    names = [f.col(_quoted(name)).alias(_other(number)) for number, name in enumerate(key)]
+    names = [named(name).alias(_other(number)) for number, name in enumerate(key)]
     latest_by = context.plan().latest_by
     if latest_by is None:
         return frame.select(*names).distinct()
@@ -141,7 +142,7 @@ def _is_older(context: RunContext, frame: DataFrame, key: Sequence[str]) -> Colu
     from pyspark.sql import functions as f
 
     latest_by = context.plan().latest_by
-    same = [f.col(_quoted(name)) == f.col(_other(number)) for number, name in enumerate(key)]
+    same = [named(name) == f.col(_other(number)) for number, name in enumerate(key)]
     if latest_by is not None:
         same.append(f.col(_NEWEST) > f.coalesce(_value(frame, latest_by), f.lit(_OLDEST_OF_ALL)))
     return reduce(and_, same)
@@ -151,7 +152,7 @@ def _value(frame: DataFrame, name: str) -> Column:
     """A column of an ordinal type as whole numbers in its order."""
     from pyspark.sql import functions as f
 
-    column = f.col(_quoted(name))
+    column = named(name)
     match parse_type(frame.schema[name].dataType.simpleString()).kind:
         case Kind.DATE:
             return f.unix_date(column).cast("bigint")
@@ -175,7 +176,3 @@ def _keys(context: RunContext, run_id: str) -> str:
 
 def _other(number: int) -> str:
     return f"millrace_key_{number}"
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

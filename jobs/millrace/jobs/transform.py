@@ -16,6 +16,7 @@ from pyspark.sql.window import Window
 
 from millrace.connectors.base import DirtyRow, Gate
 from millrace.jobs.batches import map_batches
+from millrace.jobs.columns import named
 from millrace.spec.model import Cast, Dedupe, Derive, Mask, Rename, Select, Sql, Step, Where
 
 if TYPE_CHECKING:
@@ -60,15 +61,15 @@ def transform(frame: DataFrame, steps: Sequence[Step], gate: Gate) -> Transforme
             case Cast():
                 frame = _cast(frame, step, gate)
             case Select():
-                frame = frame.select(*[_named(c) for c in step.columns])
+                frame = frame.select(*[named(c) for c in step.columns])
             case Derive():
                 for name, expression in step.columns.items():
                     frame = frame.withColumn(name, f.expr(expression))
             case Rename():
-                frame = frame.select(*[_named(c).alias(step.columns.get(c, c)) for c in frame.columns])
+                frame = frame.select(*[named(c).alias(step.columns.get(c, c)) for c in frame.columns])
             case Mask():
                 for name in step.columns:
-                    frame = frame.withColumn(name, _masked(_named(name), step.method))
+                    frame = frame.withColumn(name, _masked(named(name), step.method))
     return Transformed(frame, tuple(counters))
 
 
@@ -114,11 +115,11 @@ def _dropping(frame: DataFrame, step: Where | Dedupe | Sql) -> DataFrame:
 
 def _dedupe(frame: DataFrame, step: Dedupe) -> DataFrame:
     """One row a key. Among equals the row with the smallest hash of all its columns stays, so that reruns agree."""
-    keys = [_named(c) for c in step.key]
-    whole_row = f.xxhash64(*[_named(c) for c in frame.columns])
+    keys = [named(c) for c in step.key]
+    whole_row = f.xxhash64(*[named(c) for c in frame.columns])
     order: list[Column] = [whole_row]
     if step.by is not None:
-        by = _named(step.by)
+        by = named(step.by)
         order.insert(0, by.asc_nulls_last() if step.keep == "earliest" else by.desc_nulls_last())
     rank = f.row_number().over(Window.partitionBy(*keys).orderBy(*order))
     return frame.withColumn("_millrace_rank", rank).filter("_millrace_rank = 1").drop("_millrace_rank")
@@ -130,19 +131,15 @@ def _masked(column: Column, method: str) -> Column:
     return f.when(column.isNotNull(), f.lit(REDACTED))
 
 
-def _named(name: str) -> Column:
-    return f.col("`" + name.replace("`", "``") + "`")
-
-
 def _cast(frame: DataFrame, step: Cast, gate: Gate) -> DataFrame:
     """Cast columns; a row in which a value can't be cast is set aside whole, with its values before the cast."""
-    casts = {name: _named(name).try_cast(str(type_)) for name, type_ in step.columns.items()}
+    casts = {name: named(name).try_cast(str(type_)) for name, type_ in step.columns.items()}
     bad: Column = f.lit(None).cast("string")
     for name, cast in casts.items():
-        bad = f.when(_named(name).isNotNull() & cast.isNull(), f.lit(name)).otherwise(bad)
-    before = f.when(bad.isNotNull(), f.to_json(f.struct(*[_named(c) for c in frame.columns])))
+        bad = f.when(named(name).isNotNull() & cast.isNull(), f.lit(name)).otherwise(bad)
+    before = f.when(bad.isNotNull(), f.to_json(f.struct(*[named(c) for c in frame.columns])))
     marked = frame.select(
-        *[casts.get(c, _named(c)).alias(c) for c in frame.columns],
+        *[casts.get(c, named(c)).alias(c) for c in frame.columns],
         bad.alias(BAD_COLUMN),
         before.alias(BAD_COLUMN + "_row"),
     )

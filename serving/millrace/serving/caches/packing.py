@@ -58,10 +58,7 @@ class Saving:
 
 @dataclass
 class Packer:
-    """Packs one API's answers. `trained` is told of a dictionary that was trained here: its number and its bytes.
-
-    Not for several threads, but `train` may run in another one: it touches nothing here.
-    """
+    """Packs one API's answers. Not for several threads, but `train` may run in another one: it touches nothing here."""
 
     compression: CacheCompression
     above_bytes: int
