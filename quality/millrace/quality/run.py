@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from millrace.quality.duplicates import Proof
 from millrace.quality.expectations import Past, PlannedExpectation, to_expectations
 from millrace.quality.loading import warm_up
 from millrace.quality.names import PlainNames
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
+    from millrace.quality.duplicates import Proof
     from millrace.quality.gx.asking import Answer
 
 
