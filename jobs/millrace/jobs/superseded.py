@@ -23,7 +23,6 @@ from millrace.jobs.columns import named, quoted
 from millrace.jobs.context import RunContext
 from millrace.jobs.lines import REFRESH
 from millrace.jobs.staged import keep_schema, staged_frame
-from millrace.jobs.transform import new_observation
 from millrace.spec.types import Kind, parse_type
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ class Merged:
 def keep_keys(context: RunContext, stage: str) -> Merged:
     """Keep the keys of a stage that is about to be merged, for runs that come later and bring older rows."""
     from pyspark.sql import functions as f
+
+    from millrace.jobs.transform import new_observation  # it brings Spark, which the step `plan` must not
 
     plan = context.plan()
     if not plan.by_interval and plan.latest_by is None:
