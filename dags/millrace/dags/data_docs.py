@@ -6,6 +6,7 @@ They lead to where MILLRACE_DATA_DOCS_URL says, or else to Airflow's own API ser
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from airflow.sdk import BaseOperatorLink
 
 from millrace.dags.request import StepOutcome
 from millrace.errors import CheckFailed
-from millrace.jobs.docs_place import PAGE
+from millrace.jobs.docs_place import PAGE, address
 from millrace.spec.settings import Settings
 
 PREFIX = "/millrace"
@@ -35,8 +36,8 @@ def page_of(asset: str, outcome: StepOutcome) -> str:
     refused = outcome.error is not None and outcome.error.kind == CheckFailed.__name__
     if outcome.run_id is None or not (refused or outcome.stats.get("checks")):
         return ""
-    url = Settings.from_env().data_docs_url or _own()
-    return f"{url.rstrip('/')}/{asset}/{outcome.run_id}/{PAGE}"
+    settings = Settings.from_env()
+    return address(replace(settings, data_docs_url=settings.data_docs_url or _own()), asset, outcome.run_id)
 
 
 def _own() -> str:

@@ -38,6 +38,16 @@ _ARRAYS: Mapping[Kind, str] = {Kind.BIGINT: "ARRAY<LONG>", Kind.FLOAT: "ARRAY<DO
 _NUMBERS: Mapping[Kind, str] = {Kind.BIGINT: "long", Kind.FLOAT: "double", Kind.DOUBLE: "double"}
 
 
+def as_lookup(held: Mapping[str, str], number: str = "1") -> dict[str, Any]:
+    """The lookup that holds these texts, with its number."""
+    return {"version": number, "lookupExtractorFactory": {"type": "map", "map": held}}
+
+
+def held_by(lookup: Mapping[str, Any]) -> dict[str, Any]:
+    """What a lookup holds. Raises KeyError or TypeError for one of another kind."""
+    return dict(lookup["lookupExtractorFactory"]["map"])
+
+
 @dataclass(frozen=True)
 class Marker:
     """What millrace notes of a version in Druid, in the version's own lookup and in the pointer."""
@@ -51,13 +61,13 @@ class Marker:
         """The lookup that holds it; Druid takes it in the place of one whose number is `after`."""
         found = {name: str(value) for name, value in asdict(self).items()}
         number = f"{int(after or 0) + 1:012}"
-        return {"version": number, "lookupExtractorFactory": {"type": "map", "map": found}}
+        return as_lookup(found, number)
 
     @classmethod
     def parse(cls, lookup: Mapping[str, Any]) -> Marker | None:
         """None for a lookup that is not ours."""
         try:
-            found = dict(lookup["lookupExtractorFactory"]["map"])
+            found = held_by(lookup)
             return cls(found["asset"], found["version"], found["datasource"], found["placeholder"] == "True")
         except (KeyError, TypeError):
             return None

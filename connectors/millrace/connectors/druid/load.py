@@ -260,8 +260,7 @@ class DruidTarget(Target):
 
     def _clear(self, version: Version, doing: str) -> None:
         """An interval without rows: its segments are taken away, in one step."""
-        path = f"/druid/coordinator/v1/datasources/{self._datasource(version)}/markUnused"
-        self._link.post(doing, path, {"interval": self._interval(version)})
+        tasks.mark_unused(self._link, doing, self._datasource(version), {"interval": self._interval(version)})
 
     def _interval(self, version: Version) -> str:
         start, end = version.window.start, version.window.end

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
 from millrace.connectors.druid import pointer, tasks
+from millrace.connectors.druid.layout import as_lookup, held_by
 from millrace.connectors.druid.link import Link
 from millrace.errors import TargetError
 
@@ -26,8 +26,7 @@ def note(link: Link, doing: str, name: str, datasource: str, interval: str) -> N
     if link.get(doing, pointer.path(name + _SUFFIX)) is None:
         segments = json.dumps(_used(link, doing, datasource, interval))
         held = {"datasource": datasource, "interval": interval, "segments": segments}
-        lookup = {"version": "1", "lookupExtractorFactory": {"type": "map", "map": held}}
-        link.post(doing, pointer.path(name + _SUFFIX), lookup)
+        link.post(doing, pointer.path(name + _SUFFIX), as_lookup(held))
 
 
 def settle(link: Link, doing: str, name: str) -> None:
@@ -41,14 +40,25 @@ def bring_back(link: Link, doing: str, name: str) -> None:
     Readers may find the interval empty until Druid has loaded it again. A second call does nothing.
     """
     found = link.get(doing, pointer.path(name + _SUFFIX))
-    if not isinstance(found, Mapping):
-        return
-    held: Mapping[str, Any] = found["lookupExtractorFactory"]["map"]
+    if isinstance(found, Mapping):
+        _bring_back(link, doing, name + _SUFFIX, held_by(found))
+
+
+def bring_back_all(link: Link, doing: str, datasource: str) -> None:
+    """The same for whatever versions of a datasource were never published: before it is loaded into again."""
+    for name in link.get(doing, pointer.tier()) or ():
+        if name.endswith(_SUFFIX):
+            found = link.get(doing, pointer.path(name))
+            held = {} if found is None else held_by(found)
+            if held.get("datasource") == datasource:
+                _bring_back(link, doing, name, held)
+
+
+def _bring_back(link: Link, doing: str, note: str, held: Mapping[str, str]) -> None:
     datasource, interval = held["datasource"], held["interval"]
     before: list[str] = json.loads(held["segments"])
-    path = f"{_DATASOURCES}/{quote(datasource, safe='')}"
     if loaded := [segment for segment in _used(link, doing, datasource, interval) if segment not in before]:
-        link.post(doing, f"{path}/markUnused", {"segmentIds": loaded})
+        tasks.mark_unused(link, doing, datasource, {"segmentIds": loaded})
         if before:
             _mark_used(link, doing, datasource, before)
             tasks.wait_until_loaded(link, doing, datasource, interval)
@@ -57,16 +67,7 @@ def bring_back(link: Link, doing: str, name: str) -> None:
             f"{doing} in {link.endpoint}: Druid still serves what it was told to forget of '{datasource}'",
             link.endpoint.timeout_s,
         )
-    pointer.delete(link, doing, name + _SUFFIX)
-
-
-def bring_back_all(link: Link, doing: str, datasource: str) -> None:
-    """The same for whatever versions of a datasource were never published: before it is loaded into again."""
-    for name in link.get(doing, pointer.tier()) or ():
-        if name.endswith(_SUFFIX):
-            found = link.get(doing, pointer.path(name))
-            if found is not None and found["lookupExtractorFactory"]["map"].get("datasource") == datasource:
-                bring_back(link, doing, name.removesuffix(_SUFFIX))
+    pointer.delete(link, doing, note)
 
 
 def _mark_used(link: Link, doing: str, datasource: str, segments: list[str]) -> None:

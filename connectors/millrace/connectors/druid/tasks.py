@@ -63,6 +63,11 @@ def remove(link: Link, doing: str, datasource: str) -> None:
     link.post(doing, _TASK, kill)
 
 
+def mark_unused(link: Link, doing: str, datasource: str, which: Mapping[str, Any]) -> None:
+    """Take segments away from readers, in one step: those of an `interval`, or those that `segmentIds` names."""
+    link.post(doing, f"/druid/coordinator/v1/datasources/{quote(datasource, safe='')}/markUnused", which)
+
+
 def wait_until_loaded(link: Link, doing: str, datasource: str, interval: str = _ETERNITY) -> None:
     """Wait until historicals serve all segments of an interval. Raises TransientError when that takes too long."""
     path = f"/druid/coordinator/v1/datasources/{quote(datasource, safe='')}/loadstatus"

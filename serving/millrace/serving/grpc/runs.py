@@ -3,50 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from millrace.serving.grpc.headers import end_block
 from millrace.serving.grpc.methods import Answering
 from millrace.serving.grpc.statuses import Status, ending
 from millrace.serving.grpc.stream import Stream
+from millrace.serving.hand_run import HandRun
 
 
-class HandRun:
-    """Drives one coroutine that gives an answer's bytes, and waits for nothing but futures of this loop: no task."""
+class Call(HandRun):
+    """A call that is answered with one message, without a task."""
 
-    __slots__ = ("_coroutine", "_stream")
+    __slots__ = ("_stream",)
 
     def __init__(self, stream: Stream, answering: Answering) -> None:
+        super().__init__(answering())
         self._stream = stream
-        self._coroutine: Coroutine[Any, Any, bytes] | None = answering()
         stream.work = self
         self.step()
 
-    def step(self, _done: asyncio.Future[Any] | None = None) -> None:
-        if self._coroutine is None:
-            return
-        try:
-            waited = self._coroutine.send(None)
-        except StopIteration as stop:
-            self._stream.answer(stop.value)
-        except asyncio.CancelledError:
-            self._stream.fail(Status.CANCELLED)
-        except Exception as error:  # whatever it is, the caller gets a status, and the others are served on
-            self._stream.fail(*ending(error))
-        else:
-            if waited is None:
-                asyncio.get_running_loop().call_soon(self.step)
-            else:
-                waited._asyncio_future_blocking = False
-                waited.add_done_callback(self.step)
+    def finish(self, value: bytes) -> None:
+        self._stream.answer(value)
 
-    def cancel(self) -> None:
-        """What the store still answers falls on deaf ears."""
-        coroutine, self._coroutine = self._coroutine, None
-        if coroutine is not None:
-            coroutine.close()
+    def fail(self, error: Exception | asyncio.CancelledError) -> None:
+        """Whatever it is, the caller gets a status, and the others are served on."""
+        if isinstance(error, asyncio.CancelledError):
+            self._stream.fail(Status.CANCELLED)
+        else:
+            self._stream.fail(*ending(error))
 
 
 async def unary(stream: Stream, answering: Answering) -> None:
@@ -56,7 +42,7 @@ async def unary(stream: Stream, answering: Answering) -> None:
     except asyncio.CancelledError:  # by the client, or by what it asked
         stream.fail(Status.CANCELLED)
         raise
-    except Exception as error:  # as in HandRun
+    except Exception as error:  # as in Call
         stream.fail(*ending(error))
 
 
@@ -68,5 +54,5 @@ async def streamed(stream: Stream, replies: AsyncGenerator[bytes, None], trailer
                 stream.send(message)
                 await stream.writable()
         stream.end(end_block(Status.OK, "", trailers))
-    except Exception as error:  # as in HandRun
+    except Exception as error:  # as in Call
         stream.fail(*ending(error))

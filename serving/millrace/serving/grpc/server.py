@@ -104,7 +104,7 @@ class GrpcServer:
             if isinstance(method, Unary):
                 answering, by_hand = method.begin(data, context)
                 if by_hand:
-                    runs.HandRun(stream, answering)
+                    runs.Call(stream, answering)
                 else:
                     stream.work = self._loop.create_task(runs.unary(stream, answering))
             else:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from millrace.serving.http.api_lane import whole_answer
 from millrace.serving.http.compress import compressed
 from millrace.serving.http.connection import Connection, Exchange
 from millrace.serving.http.lane import KvLane
@@ -101,14 +102,9 @@ class HttpServer:
             response = problem_of(error)
         if isinstance(response.body, bytes):
             response = compressed(response, request.header(b"accept-encoding"))
-            exchange.finish(self._whole(exchange, response))
+            exchange.finish(whole_answer(response, exchange))
         else:
             await self._stream(exchange, response, response.body)
-
-    def _whole(self, exchange: Exchange, response: Response) -> bytes:
-        assert isinstance(response.body, bytes)
-        front = head(response, len(response.body), keep_alive=exchange.keep_alive)
-        return front if exchange.head_only else front + response.body
 
     async def _stream(self, exchange: Exchange, response: Response, body: AsyncIterator[bytes]) -> None:
         """Send a body as it comes, in chunks; on a connection that ends with it, as it is."""
