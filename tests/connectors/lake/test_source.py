@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -22,8 +21,8 @@ from millrace.connectors.lake.options import LakeOptions
 from millrace.connectors.lake.partitions import base_of, partition_columns, values_of
 from millrace.connectors.lake.source import LakeSource, partition_condition
 from millrace.errors import SourceError
-from millrace.jobs.gate import GateServer, StepLimits
 from millrace.spec.types import column
+from tests.connectors.reads import kept_plan, read_plan
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,18 +44,11 @@ class Lake:
         return LakeSource(LakeOptions.model_validate({"path": self.path, **options}), None)
 
     def plan(self, **options: Any) -> SourcePlan:
-        found = self.source(**options).plan(PlanRequest(2, Window(), self.watermark, lambda: self.spark))
-        splits, details = json.loads(json.dumps([found.splits, found.details]))  # as the catalog keeps it
-        return replace(found, splits=tuple(splits), details=details)
+        return kept_plan(self.source(**options), PlanRequest(2, Window(), self.watermark, lambda: self.spark))
 
     def read(self, plan: SourcePlan, **options: Any) -> tuple[list[tuple[Any, ...]], Sequence[DirtyRow]]:
-        with GateServer() as gate:
-            found = self.source(**options).read(self.spark, plan, gate.open_step("read", StepLimits()))
-            assert [(f.name, f.dataType.simpleString()) for f in found.frame.schema.fields] == [
-                (c.name, str(c.type)) for c in plan.columns
-            ]
-            rows = sorted((tuple(row) for row in found.frame.collect()), key=repr)
-            return rows, sorted(gate.dirty_rows("read"), key=lambda d: d.origin)
+        found = read_plan(self.source(**options), self.spark, plan)
+        return sorted((tuple(row.values()) for row in found.rows), key=repr), found.dirty
 
     def rows(self, **options: Any) -> list[tuple[Any, ...]]:
         return self.read(self.plan(**options), **options)[0]

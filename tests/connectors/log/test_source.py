@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import json
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,23 +12,15 @@ import pytest
 import zstandard
 
 from benchmarks.data import access_log
-from millrace.connectors.base import DirtyRow, PlanRequest, SourcePlan, Window
+from millrace.connectors.base import PlanRequest, SourcePlan, Window
 from millrace.connectors.log.options import LogOptions
 from millrace.connectors.log.source import LogSource
 from millrace.errors import SourceError
 from millrace.jobs.gate import GateServer, StepLimits
-from millrace.jobs.spark_errors import translate
+from tests.connectors.reads import Read, kept_plan, read_plan
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-@dataclass(frozen=True)
-class Read:
-    rows: list[dict[str, Any]]
-    dirty: list[DirtyRow]
-    counted: int
-    size: int
 
 
 def no_spark() -> NoReturn:
@@ -43,27 +33,11 @@ def source(path: object, **options: Any) -> LogSource:
 
 
 def plan(of: LogSource, spark: SparkSession | None = None) -> SourcePlan:
-    request = PlanRequest(2, Window(), None, (lambda: spark) if spark else no_spark)
-    found = of.plan(request)
-    splits, details = json.loads(json.dumps([found.splits, found.details]))  # as the catalog keeps it
-    return replace(found, splits=tuple(splits), details=details)
+    return kept_plan(of, PlanRequest(2, Window(), None, (lambda: spark) if spark else no_spark))
 
 
 def read(of: LogSource, spark: SparkSession, planned: SourcePlan | None = None) -> Read:
-    planned = planned or plan(of, spark)
-    with GateServer() as gate:
-        client = gate.open_step("read", StepLimits())
-        found = of.read(spark, planned, client)
-        assert found.gated
-        assert [(f.name, f.dataType.simpleString()) for f in found.frame.schema.fields] == [
-            (c.name, str(c.type)) for c in planned.columns
-        ]
-        try:
-            rows = [row.asDict(recursive=True) for row in found.frame.collect()]
-        except Exception as error:
-            raise translate(error, "reading") from error
-        count = gate.count("read")
-        return Read(rows, sorted(gate.dirty_rows("read"), key=lambda d: d.origin), count.rows, count.size)
+    return read_plan(of, spark, planned or plan(of, spark))
 
 
 @pytest.fixture(scope="module")
