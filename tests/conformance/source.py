@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,20 +17,14 @@ from tests.conformance.source_case import SourceCase as Place
 from tests.conformance.source_case import word_of
 from tests.conformance.values import Value
 
+_PAUSE_S = 1.0
+
 
 class Plans(Place):
     """A plan is frozen: whoever reads it, and whenever, gets the same rows, each of them once."""
 
-    #: Enough rows that several tasks are worth it.
-    many: ClassVar[int] = 3000
-
     def test_splits_cover_every_row_once(self) -> None:
-        self.make()
-        third = self.many // 3
-        for first in (1, 1 + third, 1 + 2 * third):
-            self.add(first, first + third - 1)
-        plan = self.plan(self.source())
-        assert len(plan.splits) > 1
+        plan = self.make_many()
         assert self.read(self.source(), plan).ids == list(range(1, self.many + 1))
 
     def test_rows_that_are_added_after_the_plan_are_not_read_and_a_retry_reads_the_same(self) -> None:
@@ -141,21 +136,42 @@ class Changes(Place):
 
 
 class Failures(Place):
-    """A source that dies, is away or refuses us."""
+    """A source that goes away, stalls or restarts while it is read, or that refuses us."""
 
-    def test_a_server_that_dies_is_worth_another_try_and_the_plan_still_holds(self) -> None:
-        self.make()
-        self.add(1, 50)
-        plan = self.plan(self.source())
-        impatient = self.source(self.impatient(), **self.options())
+    #: What a run gets to see of a source that goes away: whether another try may help.
+    lost: ClassVar[type[MillraceError]] = TransientError
+
+    def test_a_source_that_goes_away_in_the_middle_is_told_and_the_plan_still_holds(self) -> None:
+        plan, impatient = self.make_many(), self.source(self.impatient(), **self.options())
         try:
-            with pytest.raises(TransientError):
-                self.read(impatient, plan, kill=True)
-            with pytest.raises(TransientError, match=r"127\.0\.0\.1"):
+            with pytest.raises(self.lost):
+                self.read_with(impatient, plan, self.take_away)
+            with pytest.raises(self.lost, match=self.named_when_away):
                 self.plan(impatient)
         finally:
-            self.server.restart()
-        assert self.read(self.source(), plan).ids == list(range(1, 51))
+            self.bring_back()
+        assert self.read(self.source(), plan).ids == list(range(1, self.many + 1))
+
+    def test_a_server_that_restarts_in_the_middle_loses_and_repeats_nothing(self) -> None:
+        plan, of = self.make_many(), self.source()
+        try:
+            found = self.read_with(of, plan, self.restart)
+        except TransientError:
+            found = self.read(of, plan)  # as a run does by itself
+        assert found.ids == list(range(1, self.many + 1))
+
+    def test_a_server_that_pauses_in_the_middle_is_waited_for(self) -> None:
+        plan = self.make_many()
+        resume = threading.Timer(_PAUSE_S, self.server.resume)
+
+        def pause() -> None:
+            self.server.pause()
+            resume.start()
+
+        try:
+            assert self.read_with(self.source(), plan, pause).ids == list(range(1, self.many + 1))
+        finally:
+            resume.join()
 
     def test_a_wrong_password_is_refused_and_never_shown(self, caplog: pytest.LogCaptureFixture) -> None:
         self.make()
@@ -178,6 +194,24 @@ class Failures(Place):
         assert secret
         for text in (repr(of.connection), repr(of.options), repr(plan), str(caught.value), caplog.text):
             assert secret not in text
+
+    def take_away(self) -> None:
+        """As when the power goes."""
+        self.server.kill()
+
+    def bring_back(self) -> None:
+        """With all that it had."""
+        self.server.restart()
+
+    def restart(self) -> None:
+        """At once, as when its machine does."""
+        self.server.kill()
+        self.server.restart()
+
+    @property
+    def named_when_away(self) -> str:
+        """What the error of a source that is away has to name."""
+        return r"127\.0\.0\.1"
 
     def impatient(self) -> str:
         """The URL of a connection that gives up soon, where that can be said."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from millrace.connectors.base import DirtyRow, PlanRequest, Source, SourcePlan, Window
+from millrace.connectors.base import DirtyRow, Gate, PlanRequest, Source, SourcePlan, Window
 from millrace.connectors.wire.columns import python_rows
+from millrace.jobs.batches import map_batches
 from millrace.jobs.gate import GateServer, StepLimits
 from millrace.jobs.spark_errors import translate
 from millrace.spec.connection import Connection, parse_url
@@ -23,8 +26,10 @@ from millrace.spec.connector import SourceRole, connectors, implementation
 from millrace.spec.types import Column
 from tests.conformance.gap import Case, Gap, never, todo, unread
 from tests.conformance.values import UNUSUAL, named
+from tests.servers.process import wait_until
 
 _CHANNELS = 3
+_PATIENCE_S = 120.0
 _places = itertools.count(1)
 
 
@@ -43,6 +48,9 @@ class Read:
 
 class SourceCase(Case, ABC):
     """One system to read from. Each test has a place of its own there: a table, a topic, a folder."""
+
+    #: Enough rows that several tasks are worth it.
+    many: ClassVar[int] = 3000
 
     @classmethod
     @abstractmethod
@@ -107,22 +115,74 @@ class SourceCase(Case, ABC):
         kept = json.loads(json.dumps([found.splits, found.watermark, found.details]))
         return replace(found, splits=tuple(kept[0]), watermark=kept[1], details=kept[2])
 
-    def read(self, of: Source, plan: SourcePlan, limits: StepLimits | None = None, *, kill: bool = False) -> Read:
-        """Read a plan in Spark; with `kill` the server dies right before. Raises what a run would."""
-        with GateServer() as gate:
-            found = of.read(self.spark, plan, gate.open_step("read", limits or StepLimits()))
+    def make_many(self) -> SourcePlan:
+        """A plan of many rows, in more splits than tasks run at once: the last begins when others have ended."""
+        self.make()
+        third = self.many // 3
+        for first in (1, 1 + third, 1 + 2 * third):
+            self.add(first, first + third - 1)
+        plan = self.plan(self.source())
+        assert len(plan.splits) > self.spark.sparkContext.defaultParallelism
+        return plan
+
+    def read(
+        self, of: Source, plan: SourcePlan, limits: StepLimits | None = None, gate: GateServer | None = None
+    ) -> Read:
+        """Read a plan in Spark. Raises what a run would."""
+        with gate or GateServer() as gate:
+            passing = gate.open_step("read", limits or StepLimits())
+            found = of.read(self.spark, plan, passing)
             types = [(field.name, field.dataType.simpleString()) for field in found.frame.schema.fields]
             assert types == [(column.name, str(column.type)) for column in plan.columns]
-            if kill:
-                self.server.kill()
+            frame = found.frame if found.gated else map_batches(found.frame, _through(passing), found.frame.schema)
             try:
-                table: pa.Table = found.frame.toArrow()
+                table: pa.Table = frame.toArrow()
             except Exception as error:
                 verdict = gate.verdict("read")
                 if verdict is None:
                     raise translate(error, "reading") from error
                 return Read((), list(gate.dirty_rows("read")), verdict)
             return Read(python_rows(table), list(gate.dirty_rows("read")), gate.verdict("read"))
+
+    def read_with(self, of: Source, plan: SourcePlan, in_its_middle: Callable[[], None]) -> Read:
+        """Read a plan, and do something in this thread when its first rows have passed and no others have."""
+        gate = _HeldGate()
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(self.read, of, plan, None, gate)
+            try:
+                wait_until(lambda: gate.held.is_set() or reading.done(), "the first rows", _PATIENCE_S)
+                assert not reading.done(), f"there was one batch alone: {reading.exception() or 'it has ended well'}"
+                in_its_middle()
+            finally:
+                gate.go_on.set()
+            return reading.result()
+
+
+class _HeldGate(GateServer):
+    """Admits one batch, and no other before it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.go_on = threading.Event(), threading.Event()
+        self._admitted = itertools.count()
+
+    def _answer(self, step: Any, attempt: Any, message: Mapping[str, Any]) -> dict[str, Any]:
+        if message["op"] == "admit" and next(self._admitted):
+            self.held.set()
+            self.go_on.wait(_PATIENCE_S)
+        return super()._answer(step, attempt, message)
+
+
+def _through(gate: Gate) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """What a run does with the rows of a source that doesn't pass the gate by itself."""
+
+    def passed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            gate.admit(batch.num_rows, batch.nbytes)
+            gate.done(batch.num_rows, batch.nbytes)
+            yield batch
+
+    return passed
 
 
 def word_of(id_: int) -> str:

@@ -28,7 +28,7 @@ class TestKafka(SourceCase):
         return str(url)
 
     def impatient(self) -> str:
-        return f"{self.url()}&timeout=5s"
+        return f"{self.url()}&timeout=3s"
 
     def options(self) -> Mapping[str, Any]:
         more = {"more": "int"} if getattr(self, "_wider", False) else {}

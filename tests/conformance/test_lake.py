@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
 
 from millrace.connectors.wire.arrow_types import schema_of
 from millrace.spec.types import Column, column
-from tests.conformance.folders import NO_SERVER, folder
+from tests.conformance.folders import NO_SERVER, Files, folder
 from tests.conformance.gap import Gap, never
 from tests.conformance.source import SourceCase
 from tests.conformance.source_case import words
 from tests.conformance.values import as_arrow
 
 _COLUMNS: tuple[Column, ...] = (column("id", "bigint"), column("word", "string"))
+_LEAST_TASKS = "spark.sql.files.minPartitionNum"
 _TYPED = never("a row of Parquet or ORC is typed; of CSV, one that doesn't fit is set aside (`tests/connectors/lake`)")
 
 
-class TestLake(SourceCase):
+class TestLake(Files, SourceCase):
     connector = "lake"
     gaps: ClassVar[Mapping[str, Gap]] = {
         **NO_SERVER,
         "test_a_row_that_can_not_be_read_is_set_aside_with_its_place": _TYPED,
         "test_a_limit_of_dirty_rows_stops_the_reading": _TYPED,
     }
+
+    @pytest.fixture(autouse=True)
+    def _a_task_a_file(self, spark: SparkSession) -> Iterator[None]:
+        """Spark would give such small files to one task, which has them all before its first rows are seen."""
+        spark.conf.set(_LEAST_TASKS, "8")
+        yield
+        spark.conf.unset(_LEAST_TASKS)
 
     @classmethod
     def serve(cls) -> AbstractContextManager[Path]:

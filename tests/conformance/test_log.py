@@ -12,13 +12,13 @@ import pytest
 
 from millrace.connectors.log import splits
 from millrace.spec.types import Column
-from tests.conformance.folders import NO_SERVER, folder
+from tests.conformance.folders import NO_SERVER, Files, folder
 from tests.conformance.gap import Gap
 from tests.conformance.source import SourceCase
 from tests.conformance.source_case import JSON_GAPS, json_line, words
 
 
-class TestLog(SourceCase):
+class TestLog(Files, SourceCase):
     connector = "log"
     gaps: ClassVar[Mapping[str, Gap]] = {**NO_SERVER, **JSON_GAPS}
 

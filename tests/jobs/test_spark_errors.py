@@ -35,6 +35,7 @@ def test_an_error_of_ours_comes_back_from_a_worker_as_itself() -> None:
          TransientError, "brokers are up"),
         ("Caused by: org.apache.kafka.common.errors.TimeoutException: Timed out waiting for a node assignment. Call: x",
          TransientError, "brokers are up"),
+        ("x\nCaused by: java.io.FileNotFoundException: File file:/a does not exist", SourceError, "plans anew"),
         ("Caused by: java.sql.SQLException: Access denied for user 'a'@'b'", SourceError, "password"),
         ("[DIVIDE_BY_ZERO] Division by zero. Use `try_divide`", RunFailed, "try_divide"),
         ("[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column `agee` cannot be resolved", RunFailed, "millrace preview"),

@@ -44,6 +44,8 @@ _SETTINGS: Mapping[str, object] = {
     "transaction.state.log.num.partitions": 1,
     "share.coordinator.state.topic.replication.factor": 1,
     "share.coordinator.state.topic.min.isr": 1,
+    "broker.session.timeout.ms": 3000,  # one that was killed comes back no sooner
+    "broker.heartbeat.interval.ms": 500,
     "log.cleaner.dedupe.buffer.size": 2097152,
     "log.retention.ms": -1,  # messages of tests have times of long ago
     "group.initial.rebalance.delay.ms": 0,

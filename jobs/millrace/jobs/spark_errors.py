@@ -58,6 +58,12 @@ _KNOWN: Sequence[_Known] = (
         "a Python worker ended: it was killed (memory?), or a MySQL server said nothing for the connection's "
         "read-timeout; the executor's log tells",
     ),
+    _Known(
+        r"FAILED_READ_FILE\.FILE_NOT_EXIST|FileNotFoundException|File \S+ does not exist",
+        SourceError,
+        "a file that the run has planned to read is gone: put it back and run the step again, or start a new run, "
+        "which plans anew with the files that there are",
+    ),
     _Known(r"Access denied for user", SourceError, "correct user and password of the connection"),
     _Known(
         r"Unknown column|doesn't exist|Unknown database|Unknown table",
