@@ -6,7 +6,8 @@ Rows have a key and five short columns. `.bulk`: the load step of a whole run (m
 files, let HBase take them over) against the Java client's BufferedMutator, each after a turn of a tenth of the rows.
 `.thrift`: one task's loader against happybase batches, both over a tenth of the rows. `.hfile`: encoding and writing
 one file on one core against HBase's own StoreFileWriter, both with Bloom filters, from bytes in memory, the better of
-two turns. The Java sides are compiled from benchmarks/java and timed inside their JVM.
+two turns; `.hfile_uneven`: the same of texts whose lengths differ from row to row by up to 20 bytes. The Java sides
+are compiled from benchmarks/java and timed inside their JVM.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.harness import print_measure, rows_argument, timed
 from millrace.catalog import Catalog
@@ -31,9 +34,10 @@ from millrace.connectors.hbase.load import HBaseTarget
 from millrace.connectors.hbase.options import HBaseOptions
 from millrace.connectors.hbase.tables import Tables
 from millrace.connectors.staging import StagingFolder
-from millrace.connectors.wire import hfile
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.connectors.wire.columns import binary_cells
+from millrace.connectors.wire.hfile import HFileWriter
+from millrace.connectors.wire.hfile_cells import Column, FamilyRows
 from millrace.connectors.wire.rows import Cells
 from millrace.jobs import runner
 from millrace.jobs.jvm import java
@@ -78,33 +82,33 @@ def main() -> None:
     ):
         place = Path(folder)
         classes = _compile(place)
-        _measure_hfile(table, place, classes, server)
+        _measure_hfile("hfile", table, place, classes, server)
+        _measure_hfile("uneven", _uneven(rows), place, classes, server)
         _measure_thrift(table.slice(0, rows // 10), server)
         _measure_bulk(rows, place, classes, server)
 
 
-def _measure_hfile(table: pa.Table, folder: Path, classes: str, server: HBase) -> None:
+def _measure_hfile(what: str, table: pa.Table, folder: Path, classes: str, server: HBase) -> None:
     columns = [binary_cells(column).values for column in table.columns]
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
-    ours = min(timed(partial(_write_hfile, columns, folder, name)) for name in ("ours", "again"))
+    ours = min(timed(partial(_write_hfile, columns, folder, what + name)) for name in ("ours", "again"))
     os.sched_setaffinity(0, cores)
     command = ["taskset", "-c", str(max(cores)), *_java(classes, server)]
-    command += ["hfile", str(folder / "theirs"), str(table.num_rows)]
+    command += [what, str(folder / f"{what}.theirs"), str(table.num_rows)]
     theirs = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-    print_measure("mysql_to_hbase.hfile", table.num_rows / ours, table.num_rows / theirs, "rows/s")
+    name = "mysql_to_hbase.hfile" + ("_uneven" if what == "uneven" else "")
+    print_measure(name, table.num_rows / ours, table.num_rows / theirs, "rows/s")
 
 
 def _write_hfile(table: Sequence[pa.LargeBinaryArray], folder: Path, name: str) -> None:
     """As a task does it: to a stream of its own staging."""
     with StagingFolder(f"file://{folder}", "hfiles").create(name) as stream:
-        writer = hfile.HFileWriter(stream.write, 1)
+        writer = HFileWriter(stream.write, 1)
         for start in range(0, len(table[0]), PIECE_ROWS):
             keys, *values = (Cells(column.slice(start, PIECE_ROWS)) for column in table)
-            columns = [hfile.Column(f"c{place}".encode(), cells) for place, cells in enumerate(values)]
-            size = sum(int(cells.lengths.sum()) for cells in values)
-            encoded = hfile.encode_rows(keys.values, b"p", columns, 1)
-            writer.append(encoded, keys.values, COLUMNS * len(keys), size)
+            columns = [Column(f"c{place}".encode(), cells) for place, cells in enumerate(values)]
+            writer.append(FamilyRows(keys.values, b"p", columns, 1, None))
         writer.close()
 
 
@@ -186,6 +190,16 @@ def _target(url: str, table: pa.Table) -> tuple[HBaseTarget, Version]:
 def _rows(rows: int) -> pa.Table:
     columns = {f"c{place}": [f"value {row} {place}" for row in range(rows)] for place in range(COLUMNS)}
     return pa.table({"id": [f"k{row:09d}" for row in range(rows)], **columns})
+
+
+def _uneven(rows: int) -> pa.Table:
+    """The same, each text with 0 to 20 more bytes, in no order."""
+    table, join = _rows(rows), cast(Any, pc.binary_join_element_wise)
+    for place in range(COLUMNS):
+        scrambled = (np.arange(rows) * COLUMNS + place) * 2654435761 % (1 << 32) >> 11
+        longer = pc.binary_repeat(pa.array(["x"] * rows), (scrambled % 21).tolist())
+        table = table.set_column(place + 1, f"c{place}", join(table[f"c{place}"], longer, ""))
+    return table
 
 
 def _compile(folder: Path) -> str:

@@ -1,6 +1,6 @@
 // The Java side of benchmarks.mysql_to_hbase: the same rows by HBase's own client and by its own HFile writer.
 // Prints the seconds that the work took, without the JVM's start and after a turn that warms it; the better of two for
-// files. Rows: `k%09d`, five columns of text.
+// files. Rows: `k%09d`, five columns of text; `uneven`: of lengths that differ from row to row.
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.LocalFileSystem;
@@ -30,8 +30,10 @@ public class HBaseReference {
             mutator(conf, arguments[1] + "_warm", rows / 10);
             System.out.println(mutator(conf, arguments[1], rows));
         } else {
-            hfile(conf, arguments[1] + ".warm", rows / 5);
-            System.out.println(Math.min(hfile(conf, arguments[1], rows), hfile(conf, arguments[1] + ".again", rows)));
+            boolean uneven = arguments[0].equals("uneven");
+            hfile(conf, arguments[1] + ".warm", rows / 5, uneven);
+            double first = hfile(conf, arguments[1], rows, uneven);
+            System.out.println(Math.min(first, hfile(conf, arguments[1] + ".again", rows, uneven)));
         }
     }
 
@@ -41,6 +43,12 @@ public class HBaseReference {
 
     private static byte[] value(int row, int column) {
         return Bytes.toBytes("value " + row + " " + column);
+    }
+
+    private static byte[] unevenValue(int row, int column) {
+        long number = (long) row * COLUMNS + column;
+        long scrambled = number * 2654435761L % (1L << 32) >> 11;
+        return Bytes.toBytes("value " + row + " " + column + "x".repeat((int) (scrambled % 21)));
     }
 
     private static double mutator(Configuration conf, String table, int rows) throws Exception {
@@ -59,13 +67,13 @@ public class HBaseReference {
         }
     }
 
-    private static double hfile(Configuration conf, String file, int rows) throws Exception {
+    private static double hfile(Configuration conf, String file, int rows, boolean uneven) throws Exception {
         byte[][] keys = new byte[rows][];
         byte[][][] values = new byte[rows][COLUMNS][];
         for (int row = 0; row < rows; row++) {
             keys[row] = Bytes.toBytes(String.format("k%09d", row));
             for (int column = 0; column < COLUMNS; column++) {
-                values[row][column] = value(row, column);
+                values[row][column] = uneven ? unevenValue(row, column) : value(row, column);
             }
         }
         byte[][] qualifiers = new byte[COLUMNS][];

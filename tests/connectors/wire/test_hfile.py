@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from millrace.connectors.wire import hfile
 from millrace.connectors.wire.bloom import BloomFilter, murmur
 from millrace.connectors.wire.columns import binary_cells
+from millrace.connectors.wire.hfile_cells import Column, FamilyRows
+from millrace.connectors.wire.rows import from_matrix
 
 KEYS = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=40)
 
@@ -67,11 +69,49 @@ def test_cells_are_read_back_block_by_block_with_their_checksums(rows: dict[byte
     empty = np.array([rows[name] is None for name in names])
     out = io.BytesIO()
     writer = hfile.HFileWriter(out.write, 1)
-    encoded = hfile.encode_rows(keys, b"p", [hfile.Column(b"q", cells)], 7, empty)
-    writer.append(encoded, keys, len(rows), int(cells.lengths.sum()))
+    writer.append(FamilyRows(keys, b"p", [Column(b"q", cells)], 7, empty))
     writer.close()
     expected = {(name, b"" if value is None else b"q"): value or b"" for name, value in rows.items()}
     assert read_cells(out.getvalue()) == expected
+
+
+def test_rows_of_several_stretches_have_the_cells_of_their_columns_in_order() -> None:
+    rows = range(3000)
+    names = [b"%d" % (10_000 + row) for row in rows]
+    columns: dict[bytes, list[bytes | None]] = {
+        b"uneven": [b"u" * (row % 50) for row in rows],
+        b"even": [b"%06d" % row * 100 for row in rows],
+        b"sparse": [b"s" * (row % 3) if row % 7 == 0 else None for row in rows],
+        b"none at the end": [b"early" if row < 500 else None for row in rows],
+    }
+    cells = {name: binary_cells(pa.array(values, pa.binary())) for name, values in columns.items()}
+    numbers = np.array([[row % 7, row % 256, 255 - row % 256] for row in rows], np.uint8)
+    cells[b"of 3 in 3"], cells[b"of 2 in 3"] = from_matrix(numbers), from_matrix(numbers, np.full(len(rows), 2))
+    cells[b"of some in 3"] = from_matrix(numbers, np.arange(len(rows)) % 4)
+    columns[b"of 3 in 3"] = [bytes(row) for row in numbers]
+    columns[b"of 2 in 3"] = [bytes(row[:2]) for row in numbers]
+    columns[b"of some in 3"] = [bytes(row[: number % 4]) for number, row in enumerate(numbers)]
+    out = io.BytesIO()
+    writer = hfile.HFileWriter(out.write, 1)
+    ordered = [Column(name, column) for name, column in cells.items()]
+    writer.append(FamilyRows(pa.array(names, pa.large_binary()), b"p", ordered, 7))
+    writer.close()
+    expected = [((names[row], name), columns[name][row]) for row in rows for name in sorted(columns)]
+    found = list(read_cells(out.getvalue()).items())
+    assert found == [(place, value) for place, value in expected if value is not None]
+
+
+def test_rows_without_a_cell_are_left_out() -> None:
+    keys = pa.array([b"%03d" % row for row in range(100)], pa.large_binary())
+    cells = binary_cells(pa.array([b"there" if 40 <= row < 60 else None for row in range(100)], pa.binary()))
+    out = io.BytesIO()
+    writer = hfile.HFileWriter(out.write, 1)
+    writer.append(FamilyRows(keys, b"p", [Column(b"q", cells)], 7))
+    nothing = binary_cells(pa.array([None] * 100, pa.binary()))
+    writer.append(FamilyRows(keys, b"p", [Column(b"q", nothing)], 7))
+    assert writer.rows == 20
+    writer.close()
+    assert [row for row, _ in read_cells(out.getvalue())] == [b"%03d" % row for row in range(40, 60)]
 
 
 def read_cells(data: bytes) -> dict[tuple[bytes, bytes], bytes]:
@@ -100,6 +140,7 @@ def test_rows_are_sorted_by_unsigned_bytes_and_the_last_of_equal_keys_stays(keys
     order = hfile.sorted_order(pa.array(keys, pa.large_binary()))
     last = {key: place for place, key in enumerate(keys)}
     assert order.tolist() == [last[key] for key in sorted(last)]
+    assert hfile.ascending(pa.array(keys, pa.large_binary())) == (order.tolist() == list(range(len(keys))))
 
 
 def test_a_file_without_rows_is_refused() -> None:

@@ -12,7 +12,7 @@ import uuid
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +23,9 @@ from millrace.connectors.hbase.endpoint import Endpoint
 from millrace.connectors.hbase.layout import Manifest
 from millrace.connectors.hbase.loader import ThriftLoader
 from millrace.connectors.hbase.staging import Staging
-from millrace.connectors.wire import hfile
 from millrace.connectors.wire.dirty import dirty_row
-from millrace.connectors.wire.hfile import HFileWriter, sorted_order
-
-if TYPE_CHECKING:
-    from millrace.connectors.wire.rows import Mask
+from millrace.connectors.wire.hfile import HFileWriter, ascending, sorted_order
+from millrace.connectors.wire.hfile_cells import Column, FamilyRows
 
 #: A chunk in memory takes about four times this much while it is sorted and encoded.
 CHUNK_BYTES = 96 << 20
@@ -102,8 +99,9 @@ class BulkLoader:
             kept = pa.array(np.delete(np.arange(batch.num_rows), list(encoded.refused)), pa.int64())
             batch, keys = batch.take(kept), keys.take(kept)
         rows = batch.num_rows
-        order = pa.array(sorted_order(keys), pa.int64())
-        batch, keys = batch.take(order), keys.take(order)
+        if not ascending(keys):
+            order = pa.array(sorted_order(keys), pa.int64())
+            batch, keys = batch.take(order), keys.take(order)
         size = 0
         for first, end in _regions(keys, self._bounds):
             written, refused = self._write_region(batch.slice(first, end - first))
@@ -137,12 +135,11 @@ class _Files:
             return dirty
         for family in manifest.families:
             places = [n for n, place in enumerate(manifest.places) if place.family == family]
-            columns = [hfile.Column(manifest.places[n].qualifier, rows.columns[n]) for n in places]
+            columns = [Column(manifest.places[n].qualifier, rows.columns[n]) for n in places]
             marker = rows.empty() if family == manifest.families[0] else None
-            encoded = hfile.encode_rows(rows.keys, family.encode(), columns, manifest.stamp_ms, marker)
-            cells, values = _totals(columns, marker, len(rows))
-            if cells:
-                self._file(family).writer.append(encoded, rows.keys, cells, values)
+            found = FamilyRows(rows.keys, family.encode(), columns, manifest.stamp_ms, marker)
+            if found.cells:
+                self._file(family).writer.append(found)
         return dirty
 
     def close(self) -> int:
@@ -168,14 +165,6 @@ class _File:
     name: str
     stream: Any
     writer: HFileWriter
-
-
-def _totals(columns: Sequence[hfile.Column], marker: Mask | None, rows: int) -> tuple[int, int]:
-    """How many cells there are, and bytes of values."""
-    cells = 0 if marker is None else int(marker.sum())
-    for column in columns:
-        cells += rows if column.cells.present is None else int(column.cells.present.sum())
-    return cells, sum(int(column.cells.lengths.sum()) for column in columns)
 
 
 def _regions(keys: pa.LargeBinaryArray, bounds: Sequence[bytes]) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ HASHES = 7
 CHUNK_BYTES = 1 << 17
 CHUNK_KEYS = 109_396  # -bits / 7 · ln(1 - exp(ln(0.01) / 7)), as HBase reckons
 _M = np.uint32(0x5BD1E995)
-_ROWS_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 14
 _Words = npt.NDArray[np.uint32]
 
 

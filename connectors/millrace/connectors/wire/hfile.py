@@ -9,90 +9,32 @@ https://hbase.apache.org/book.html#hfilev3 and the classes HFileBlock, HFileWrit
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from isal.isal_zlib import crc32  # eight times the speed of zlib's
 
 from millrace.connectors.wire.bloom import HASHES, MURMUR, BloomFilter
-from millrace.connectors.wire.rows import (
-    Cells,
-    Integers,
-    Mask,
-    RowBuilder,
-    buffer_of,
-    from_matrix,
-    from_offsets,
-    offsets_of,
-    view,
-)
+from millrace.connectors.wire.hfile_cells import FamilyRows
+from millrace.connectors.wire.rows import Integers, Mask, from_offsets, offsets_of
 from millrace.connectors.wire.varints import varint
 
 BLOCK_BYTES = 1 << 16
+_STRETCH_BYTES = 1 << 20  # what is encoded, summed up and written while it is in the processor's cache
 _BYTES_PER_CHECKSUM = 16384
 _CRC32 = 1
 _TRAILER_BYTES = 4096
-_PUT = b"\4"
-_CELL_END = b"\0"  # the memstore timestamp
-_HEAD = np.dtype([("end", "u1"), ("key", ">i4"), ("value", ">i4"), ("row", ">i2")])
 _HEADER = struct.Struct(">8siiqbii")
 _ENTRY = struct.Struct(">qi")
 _BLOOM_VERSION = 3
 _DATA, _ROOT, _INFO, _CHUNK, _BLOOM = b"DATABLK*", b"IDXROOT2", b"FILEINF2", b"BLMFBLK2", b"BLMFMET2"
 _COMPARATOR = b"org.apache.hadoop.hbase.CellComparatorImpl"
 _NO_COMPRESSION = 2
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column's cells, with the qualifier under which they stand."""
-
-    qualifier: bytes
-    cells: Cells
-
-
-def encode_rows(
-    keys: pa.LargeBinaryArray, family: bytes, columns: Sequence[Column], stamp_ms: int, marker: Mask | None = None
-) -> pa.LargeBinaryArray:
-    """The cells of each row, one after the other; nothing for a null.
-
-    `marker`: rows that get a cell with an empty qualifier and an empty value. Columns may come in any order.
-    """
-    builder = RowBuilder(len(keys))
-    row = Cells(keys)
-    before: Mask | None = np.zeros(len(keys), np.bool_)  # rows that have a cell already; None: all of them
-    found = [Column(b"", _nothing(marker))] if marker is not None and marker.any() else []
-    for column in [*found, *sorted(columns, key=lambda column: column.qualifier)]:
-        tail = bytes([len(family)]) + family + column.qualifier + stamp_ms.to_bytes(8, "big") + _PUT
-        present = column.cells.present
-        builder.cells(_heads(row.lengths, len(tail), column.cells.lengths, before), present)
-        builder.cells(row, present)
-        builder.constant(tail, present)
-        builder.cells(column.cells)
-        before = None if before is None or present is None else before | present
-    builder.constant(_CELL_END, before)
-    return builder.build()
-
-
-def _nothing(where: Mask) -> Cells:
-    return Cells(from_offsets(np.zeros(len(where) + 1, np.int64), None), where)
-
-
-def _heads(rows: Integers, tail: int, values: Integers, before: Mask | None) -> Cells:
-    """The end of the cell before, in the rows that have one, and a cell's three lengths: key, value, row."""
-    heads = np.zeros(len(rows), _HEAD)
-    heads["key"], heads["value"], heads["row"] = rows + (2 + tail), values, rows
-    matrix = heads.view(np.uint8).reshape(len(rows), _HEAD.itemsize)
-    if before is None:
-        return from_matrix(matrix)
-    ends = np.arange(1, len(rows) + 1, dtype=np.int64) * _HEAD.itemsize
-    offsets = np.zeros(2 * len(rows) + 1, np.int64)
-    offsets[0:-1:2] = ends - _HEAD.itemsize + ~before
-    offsets[1::2] = ends
-    offsets[-1:] = ends[-1:]
-    return Cells(from_offsets(offsets, buffer_of(matrix.reshape(-1))), step=2)
 
 
 @dataclass
@@ -103,6 +45,7 @@ class HFileWriter:
     created_ms: int
     position: int = 0
     rows: int = 0
+    _pending: list[bytes | memoryview] = field(default_factory=list)
     _previous: dict[bytes, int] = field(default_factory=dict)
     _index: list[tuple[int, int, bytes]] = field(default_factory=list)
     _bloom: BloomFilter = field(default_factory=BloomFilter)
@@ -113,28 +56,25 @@ class HFileWriter:
     _last_key: bytes = b""
     _last_row: bytes = b""
 
-    def append(self, encoded: pa.LargeBinaryArray, keys: pa.LargeBinaryArray, cells: int, values: int) -> None:
-        """Rows as `encode_rows` gives them; how many cells they have, and bytes of values. Empty rows are left out."""
-        filled = np.flatnonzero(np.diff(offsets_of(encoded)))
-        if not len(filled):
+    def append(self, rows: FamilyRows) -> None:
+        """Rows without a cell are left out."""
+        offsets = rows.offsets
+        if not rows.cells:
             return
-        if len(filled) < len(keys):
-            kept = pa.array(filled, pa.int64())
-            encoded, keys = encoded.take(kept), keys.take(kept)
-        offsets, data = offsets_of(encoded), view(encoded.buffers()[2])
-        first = 0
-        while first < len(keys):
-            end = max(int(offsets.searchsorted(offsets[first] + BLOCK_BYTES)), first + 1)
-            end = min(end, len(keys))
-            block = data[offsets[first] : offsets[end]]
-            self._index.append((*self._block(_DATA, block), _first_key(block)))
-            first = end
+        for bounds in _stretches(offsets):
+            encoded = rows.encode(int(bounds[0]), int(bounds[-1]))
+            for start, end in pairwise((offsets[bounds] - offsets[bounds[0]]).tolist()):
+                block = encoded[start:end]
+                self._index.append((*self._block(_DATA, block), _first_key(block)))
+            self._flush()
+        keys = rows.filled()
         self._bloom.add(keys)
         self.rows += len(keys)
-        self._cells += cells
-        self._value_bytes += values
-        self._key_bytes += int(offsets[-1] - offsets[0]) - values - 9 * cells
-        self._last_key = _last_key(data[offsets[-2] : offsets[-1]])
+        self._cells += rows.cells
+        self._value_bytes += rows.value_bytes
+        self._key_bytes += int(offsets[-1]) - rows.value_bytes - 9 * rows.cells
+        last = int(offsets.searchsorted(offsets[-1])) - 1
+        self._last_key = _last_key(block[offsets[last] - offsets[-1] :])
         self._last_row = keys[len(keys) - 1].as_py() or b""
 
     def close(self) -> None:
@@ -159,10 +99,12 @@ class HFileWriter:
             len(chunks),
         )
         self._block(_BLOOM, bloom + b"\0" + b"".join(map(_entry, bloom_index)))
-        self._out(self._trailer(info_at, at_open, len(root)))
+        self._pending.append(self._trailer(info_at, at_open, len(root)))
+        self.position += _TRAILER_BYTES
+        self._flush()
 
     def _block(self, magic: bytes, data: bytes | memoryview) -> tuple[int, int]:
-        """Write a block; where it stands and how many bytes it takes."""
+        """Put a block among what is written next; where it stands and how many bytes it takes."""
         checked = _HEADER.size + len(data)
         sums = 4 * -(-checked // _BYTES_PER_CHECKSUM)
         header = _HEADER.pack(
@@ -171,12 +113,13 @@ class HFileWriter:
         at = self.position
         self._previous[magic] = at
         self._plain_bytes += checked
-        self._out(b"".join((header, data, _checksums(header, data))))
+        self._pending += header, data, _checksums(header, data)
+        self.position += checked + sums
         return at, checked + sums
 
-    def _out(self, data: bytes) -> None:
-        self.write(data)
-        self.position += len(data)
+    def _flush(self) -> None:
+        self.write(b"".join(self._pending))
+        self._pending.clear()
 
     def _info(self) -> bytes:
         entries = {
@@ -215,16 +158,40 @@ class HFileWriter:
 
 def sorted_order(keys: pa.LargeBinaryArray) -> Integers:
     """The rows by key, as unsigned bytes compare; of several with one key, the last one alone."""
-    import pyarrow.compute as pc
-
     solid = from_offsets(offsets_of(keys), keys.buffers()[2])
     order: Integers = pc.sort_indices(solid).to_numpy().astype(np.int64)  # stable, so equal keys keep their order
     ordered = solid.take(pa.array(order, pa.int64()))
     if len(ordered) < 2:
         return order
-    differs = pc.not_equal(ordered.slice(0, len(ordered) - 1), ordered.slice(1)).to_numpy(zero_copy_only=False)
-    last_ones: Integers = order[np.append(differs, True)]
+    last_ones: Integers = order[np.append(_neighbours(pc.not_equal, ordered), True)]
     return last_ones
+
+
+def ascending(keys: pa.LargeBinaryArray) -> bool:
+    """Whether the rows stand in `sorted_order` already, all of them."""
+    return bool(_neighbours(pc.less, keys).all())
+
+
+def _neighbours(compare: Callable[..., Any], keys: pa.LargeBinaryArray) -> Mask:
+    """How each key but the last compares to the next one."""
+    found: Mask = compare(keys.slice(0, max(len(keys) - 1, 0)), keys.slice(1)).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _stretches(offsets: Integers) -> Iterator[Integers]:
+    """The rows where blocks start, and the end of the last one; by stretches, whose blocks are encoded together."""
+    starts = _marks(offsets, BLOCK_BYTES)
+    bounds = np.append(starts, len(offsets) - 1)
+    stretches = _marks(np.append(offsets[starts], offsets[-1]), _STRETCH_BYTES)
+    for first, end in pairwise([*stretches.tolist(), len(starts)]):
+        yield bounds[first : end + 1]
+
+
+def _marks(offsets: Integers, apart: int) -> Integers:
+    """The first that starts at or behind each multiple of `apart` bytes."""
+    found = np.unique(offsets.searchsorted(np.arange(0, int(offsets[-1]), apart)))
+    before_end: Integers = found[offsets[found] < offsets[-1]]
+    return before_end
 
 
 def _checksums(header: bytes, data: bytes | memoryview) -> bytes:
