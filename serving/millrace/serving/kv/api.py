@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from millrace.connectors.base import Form, StoredReader
@@ -14,6 +14,7 @@ from millrace.serving.caches.values import row_codec
 from millrace.serving.call import Answer, Api, Call, Operation, Origin
 from millrace.serving.keys.scan import scan
 from millrace.serving.kv.degraded import Fallback
+from millrace.serving.kv.gathering import Gathering
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.kv.source import TracedReader, stored_reader
 from millrace.serving.kv.together import Sorting, fetch_together, rows_together, sorted_by_cache
@@ -39,6 +40,9 @@ class KvApi:
         self._source: StoredReader = GuardedRows(self.rows, host.breakers.of(str(plan.options["connection"])))
         if tracing.on():
             self._source = TracedReader(self._source, plan.connector)
+        self._gathered: Callable[[Form, Any, bytes], Awaitable[tuple[Form, Any]]] = (
+            self._source.fetch if tracing.on() else Gathering(self._source).fetch
+        )
         definition = {} if plan.definition is None else plan.definition.model_dump(mode="json")
         self.cache = cache_of(plan.cache, Place(plan.api, definition), row_codec(lambda: self.form), host)
         self._fallback = Fallback(plan.api, plan.asset, plan.fields, definition.get("default"), self.cache)
@@ -100,8 +104,8 @@ class KvApi:
                 raise Refused(f"the KV API {self.plan.api} has no operation '{call.operation}'")
 
     def fetch(self, form: Form, key: Any, stored_key: bytes) -> Awaitable[tuple[Form, Any]]:
-        """The row under a key as the store has it now, whatever is kept; None without one."""
-        return self._source.fetch(form, key, stored_key)
+        """The row under a key as the store has it now, whatever is kept; None without one. Asked for with others."""
+        return self._gathered(form, key, stored_key)
 
     def sorted_by_cache(self, stored_keys: Sequence[bytes]) -> Sorting:
         """Of gets that came at the same time: what is kept, and what `fetch_together` may fetch."""
@@ -154,9 +158,15 @@ class KvApi:
             body = row if call.operation is Operation.GET else row.stored is not None
         return Answer(body, form.version, found[1])
 
-    def get(self, form: Form, key: Any, stored_key: bytes, fresh: bool = False) -> Awaitable[tuple[StoredRow, Origin]]:
-        """The row under a key; `stored_key` is `form.key(key)`, which the caller has made already."""
-        found = self._get(form, key, stored_key, fresh)
+    def get(
+        self, form: Form, key: Any, stored_key: bytes, fresh: bool = False, *, gathered: bool = False
+    ) -> Awaitable[tuple[StoredRow, Origin]]:
+        """The row under a key; `stored_key` is `form.key(key)`, which the caller has made already.
+
+        `gathered`: the store is asked for it together with others that come in the same turn of the loop, and who is
+        cancelled tells its breaker nothing.
+        """
+        found = self._get(form, key, stored_key, fresh, gathered=gathered)
         return found if not self.falls_back else self._or_default(found, form, stored_key)
 
     async def _or_default(
@@ -170,19 +180,21 @@ class KvApi:
                 raise
             return found
 
-    async def _get(self, form: Form, key: Any, stored_key: bytes, fresh: bool = False) -> tuple[StoredRow, Origin]:
-        cache = self.cache
+    async def _get(
+        self, form: Form, key: Any, stored_key: bytes, fresh: bool = False, *, gathered: bool = False
+    ) -> tuple[StoredRow, Origin]:
+        cache, ask = self.cache, self._gathered if gathered else self._source.fetch
         if cache is None:
-            return StoredRow(*await self._source.fetch(form, key, stored_key)), Origin.STORE
+            return StoredRow(*await ask(form, key, stored_key)), Origin.STORE
         if fresh:
-            found = StoredRow(*await self._source.fetch(form, key, stored_key))
+            found = StoredRow(*await ask(form, key, stored_key))
             if found.form is form:
                 cache.keep(stored_key, _kept(form, found.stored))
             return found, Origin.STORE
 
         if cache.claim(stored_key):
             try:
-                found = StoredRow(*await self._source.fetch(form, key, stored_key))
+                found = StoredRow(*await ask(form, key, stored_key))
             except BaseException as error:
                 cache.abandon(stored_key, error)
                 raise
@@ -190,7 +202,7 @@ class KvApi:
             return found, Origin.STORE
 
         async def fetch() -> StoredRow | Unkept | None:
-            found = StoredRow(*await self._source.fetch(form, key, stored_key))
+            found = StoredRow(*await ask(form, key, stored_key))
             if found.form is not form:
                 return Unkept(found)
             return None if found.stored is None else found

@@ -99,7 +99,7 @@ class LocalKv(AsyncKv):
         stored_key = form.key(wanted)
         entry = None if api.cache is None else api.cache.hit(stored_key)
         if entry is None:
-            found, origin = await api.get(form, wanted, stored_key)
+            found, origin = await api.get(form, wanted, stored_key, gathered=True)
             return None if found.stored is None else told(found.form.decode(found.stored), origin)
         if entry.value is None:
             return None
