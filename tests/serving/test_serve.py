@@ -19,14 +19,15 @@ from tests.serving.publishing import Publisher
 
 
 @contextmanager
-def millrace_serve(settings: Settings, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command's process, and the address that it says it serves."""
+def millrace_serve(settings: Settings, *options: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """The command's process, and the addresses that it says it serves: of HTTP, and of gRPC where there is that."""
     env = {**os.environ, "MILLRACE_HOME": str(settings.home), "MILLRACE_CONNECTIONS": str(settings.connections_file)}
     command = [str(Path(sys.executable).with_name("millrace")), "serve", "--port", "0", "--without-permissions"]
     process = subprocess.Popen([*command, *options], env=env, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield process, process.stdout.readline().split()[1]
+        addresses = [word for word in process.stdout.readline().split() if "://" in word]
+        yield process, addresses[0], addresses[-1]
     finally:
         process.terminate()
         process.wait(60)
@@ -47,7 +48,7 @@ def answers(url: str) -> bool:
 
 def test_workers_share_a_port_and_a_crashed_one_is_replaced(settings: Settings, publisher: Publisher) -> None:
     publisher.publish(people(10))
-    with millrace_serve(settings, "--workers", "2", "--grpc-port", "0") as (process, url):
+    with millrace_serve(settings, "--workers", "2", "--grpc-port", "0") as (process, url, _):
         assert answers(url)
         first = workers_of(process.pid)
         assert len(first) == 2
@@ -62,7 +63,7 @@ def test_workers_share_a_port_and_a_crashed_one_is_replaced(settings: Settings, 
 
 def test_workers_leave_with_their_supervisor(settings: Settings, publisher: Publisher) -> None:
     publisher.publish(people(10))
-    with millrace_serve(settings) as (process, url):
+    with millrace_serve(settings) as (process, url, _):
         (worker,) = workers_of(process.pid)
         assert answers(url)
         process.kill()

@@ -58,7 +58,8 @@ def test_the_synchronous_face_has_what_the_asynchronous_one_has(asynchronous: ty
 @pytest.mark.parametrize("made", [Client, AsyncClient])
 def test_clients_are_made_in_the_same_way(made: type) -> None:
     assert str(inspect.signature(made)).partition(" ->")[0] == (
-        "(where: 'Settings | str | None' = None, *, token: 'str' = '', timeout_s: 'float' = 10.0)"
+        "(where: 'Settings | str | None' = None, *, token: 'str' = '', timeout_s: 'float' = 10.0, "
+        "ca: 'str' = '', certificate: 'tuple[str, str] | None' = None)"
     )
 
 

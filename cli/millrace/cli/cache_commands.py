@@ -21,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
 
 def caches(
     server: Annotated[str, typer.Argument(help="A server's address.", metavar="ADDRESS")] = "http://127.0.0.1:8080",
+    ca: Annotated[str, typer.Option(help="The authorities that a server's certificate may be of, in PEM.")] = "",
     as_json: Json = False,
 ) -> None:
     """Show where a server's answers came from, and what compression saves in the shared cache.
@@ -30,7 +31,7 @@ def caches(
     from millrace.serving.remote import admin_get
 
     with exits():
-        found = admin_get(server, Settings.from_env().admin_token, "/v1/admin/caches")
+        found = admin_get(server, Settings.from_env().admin_token, "/v1/admin/caches", ca)
         show(found, as_json, lambda: _tell(found))
 
 

@@ -27,6 +27,13 @@ def serve(
     without_permissions: Annotated[
         bool, typer.Option("--without-permissions", help="Let everybody call everything, without a token.")
     ] = False,
+    certificate: Annotated[
+        str, typer.Option(help="TLS on both ports: a PEM file of the server's certificate and its chain.")
+    ] = "",
+    key: Annotated[str, typer.Option(help="The certificate's key, in PEM; unless it is in the same file.")] = "",
+    client_ca: Annotated[
+        str, typer.Option(help="Let only clients in that have a certificate of these authorities, a PEM file.")
+    ] = "",
     log_style: Annotated[str, typer.Option(help="Logs on stderr as `json` or `text`.")] = "text",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -36,10 +43,11 @@ def serve(
     from millrace.serving.worker import Options
 
     def announce(options: Options) -> None:
-        addresses = f"http://{options.host}:{options.http_port}"
+        over = " over TLS" if options.certificate else ""
+        addresses = f"{'https' if over else 'http'}://{options.host}:{options.http_port}"
         if options.grpc_port is not None:
             addresses += f" and grpc://{options.host}:{options.grpc_port}"
-        results.print(f"serving {addresses} with {options.workers} worker(s)")
+        results.print(f"serving {addresses}{over} with {options.workers} worker(s)")
 
     with exits():
         logs.set_up(log_style, log_level)
@@ -51,6 +59,9 @@ def serve(
             drain_s=drain,
             lame_duck_s=lame_duck,
             permissions=not without_permissions,
+            certificate=certificate,
+            key=key,
+            client_ca=client_ca,
             log_style=log_style,
             log_level=log_level,
         )

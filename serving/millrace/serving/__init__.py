@@ -30,14 +30,30 @@ __all__ = [
 ]
 
 
-def connect(where: Settings | str | None = None, *, token: str = "", timeout_s: float = 10.0) -> Client:
+def connect(
+    where: Settings | str | None = None,
+    *,
+    token: str = "",
+    timeout_s: float = 10.0,
+    ca: str = "",
+    certificate: tuple[str, str] | None = None,
+) -> Client:
     """A client for the catalog and connections of these settings (this environment's by default), or for a server.
 
     `where` as text is the server's address; `token` is the consumer's, and `timeout_s` the longest wait for an answer.
+    `ca` is a file in PEM with the authorities that a server's certificate may be from: those of the environment unless
+    given; `certificate` is the client's own and its key, two files, for servers that want to see one.
     """
-    return Client(where, token=token, timeout_s=timeout_s)
+    return Client(where, token=token, timeout_s=timeout_s, ca=ca, certificate=certificate)
 
 
-def connect_async(where: Settings | str | None = None, *, token: str = "", timeout_s: float = 10.0) -> AsyncClient:
+def connect_async(
+    where: Settings | str | None = None,
+    *,
+    token: str = "",
+    timeout_s: float = 10.0,
+    ca: str = "",
+    certificate: tuple[str, str] | None = None,
+) -> AsyncClient:
     """The same for asyncio: `async with connect_async() as client: …`."""
-    return AsyncClient(where, token=token, timeout_s=timeout_s)
+    return AsyncClient(where, token=token, timeout_s=timeout_s, ca=ca, certificate=certificate)

@@ -2,6 +2,7 @@
 
     async with connect_async() as client:                                       # reads the stores itself
     async with connect_async("http://serving:8080", token="…") as client:       # asks a server
+    async with connect_async("https://serving:8443", token="…", ca="ca.pem") as client:  # the same over TLS
 
 In this process each API is opened when it is first asked for; the catalog is asked once for each name.
 """
@@ -38,8 +39,17 @@ class Apis(Protocol):
 class AsyncClient:
     """Opens APIs by name. Use as an async context manager, from one event loop."""
 
-    def __init__(self, where: Settings | str | None = None, *, token: str = "", timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        where: Settings | str | None = None,
+        *,
+        token: str = "",
+        timeout_s: float = 10.0,
+        ca: str = "",
+        certificate: tuple[str, str] | None = None,
+    ) -> None:
         self._where, self._token, self._timeout_s = where, token, timeout_s
+        self._ca, self._certificate = ca, certificate
         self._opened: Apis | None = None
         self._kvs: dict[str, AsyncKv] = {}
         self._lock = asyncio.Lock()
@@ -78,8 +88,10 @@ class AsyncClient:
         if self._opened is None:
             if isinstance(self._where, str):
                 from millrace.serving.remote import RemoteApis
+                from millrace.serving.tls import trust
 
-                self._opened = RemoteApis(self._where, self._token, self._timeout_s)
+                verified = trust(self._ca, self._certificate)
+                self._opened = RemoteApis(self._where, self._token, self._timeout_s, verified)
             else:
                 from millrace.serving.local import LocalApis
 

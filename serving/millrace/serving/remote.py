@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from millrace.serving.call import Answer, Call, Operation, Origin, Stream, Table
 from millrace.serving.kv.client import AsyncKv, Row, told
 from millrace.serving.plans import KvPlan
 from millrace.serving.refusals import DeadlineExceeded, Forbidden, Limited, Refused, TooLarge, Unauthenticated
+from millrace.serving.tls import trust
 from millrace.serving.union.api import UnionAnswer
 
 if TYPE_CHECKING:
@@ -29,14 +31,14 @@ _TRIES = 2  # a pooled connection may have been closed by the server just now
 class RemoteApis:
     """The APIs of one server. Its connections are pooled, and made anew when the server restarts."""
 
-    def __init__(self, url: str, token: str, timeout_s: float) -> None:
+    def __init__(self, url: str, token: str, timeout_s: float, verified: ssl.SSLContext) -> None:
         import httpx
 
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"'{url}' is no address of a server", hint="write it like http://serving:8080")
         headers = {"authorization": f"Bearer {token}"} if token else {}
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_s, limits=limits)
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_s, limits=limits, verify=verified)
 
     async def kv(self, name: str) -> AsyncKv:
         about = (await self.request("GET", f"/v1/kv/{quote(name, safe='')}")).json()
@@ -72,8 +74,8 @@ class RemoteApis:
             except httpx.TimeoutException as error:
                 raise DeadlineExceeded(f"{method} {path}: the server did not answer in time") from error
             except httpx.TransportError as error:
-                if not tries_left:
-                    raise TransientError(f"{method} {path}: the server can't be reached: {error}") from error
+                if not tries_left or "CERTIFICATE_VERIFY_FAILED" in str(error):
+                    raise _unreached(f"{method} {path}: the server", error) from error
                 continue
             if answer.is_success or (missing and answer.status_code == 404 and _slug(answer) in ("", "not-found")):
                 return answer
@@ -82,12 +84,18 @@ class RemoteApis:
 
     async def _stream(self, path: str, arguments: Any) -> Answer:
         """All rows, read as they come: by a thread that decodes, fed piece by piece."""
+        import httpx
         import pyarrow as pa
 
         from millrace.connectors.wire.arrow_types import columns_of
 
         request = self._http.build_request("POST", path, content=_json(arguments), headers=_ARROW)
-        answer = await self._http.send(request, stream=True)
+        try:
+            answer = await self._http.send(request, stream=True)
+        except httpx.TimeoutException as error:
+            raise DeadlineExceeded(f"POST {path}: the server did not answer in time") from error
+        except httpx.TransportError as error:
+            raise _unreached(f"POST {path}: the server", error) from error
         if not answer.is_success:
             content = await answer.aread()
             await answer.aclose()
@@ -128,7 +136,12 @@ class _Pipe(io.RawIOBase):
 
 
 async def _next(pieces: AsyncIterator[bytes]) -> bytes:
-    return await anext(pieces, b"")
+    import httpx
+
+    try:
+        return await anext(pieces, b"")
+    except httpx.TransportError as error:
+        raise TransientError(f"the stream of rows was cut off: {error}", hint="ask again") from error
 
 
 async def _batches(reader: Any, pipe: _Pipe, answer: httpx.Response) -> AsyncIterator[Any]:
@@ -201,17 +214,25 @@ class RemoteKv(AsyncKv):
         self._version = _version(answer) or self._version
 
 
-def admin_get(url: str, token: str, path: str) -> Any:
+def admin_get(url: str, token: str, path: str, ca: str = "") -> Any:
     """What a server tells the holder of its admin token. Raises the error that its problem stands for."""
     import httpx
 
+    headers = {"authorization": f"Bearer {token}"}
     try:
-        answer = httpx.get(url.rstrip("/") + path, headers={"authorization": f"Bearer {token}"}, timeout=10.0)
+        answer = httpx.get(url.rstrip("/") + path, headers=headers, timeout=10.0, verify=trust(ca))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise TransientError(f"the server at {url} can't be reached: {error}") from error
+        raise _unreached(f"the server at {url}", error) from error
     if not answer.is_success:
         raise _error(answer)
     return answer.json()
+
+
+def _unreached(what: str, error: Exception) -> MillraceError:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        hint = "give the authorities' certificates, a file in PEM: connect(…, ca=…), --ca, or SSL_CERT_FILE"
+        return ConfigError(f"{what} has a certificate that is not trusted: {error}", hint=hint)
+    return TransientError(f"{what} can't be reached: {error}")
 
 
 def _table(answer: httpx.Response) -> Table:

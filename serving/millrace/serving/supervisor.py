@@ -18,6 +18,7 @@ from types import FrameType
 
 from millrace.errors import ConfigError
 from millrace.serving.metrics import added
+from millrace.serving.tls import ServerTls
 from millrace.serving.worker import WRONG_SETTINGS, Options, listener
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,10 @@ class Supervisor:
     def run(self) -> int:
         """The exit code: 0 after a drain, 2 when no worker could start with these settings.
 
-        Raises ConfigError when a port can't be had.
+        Raises ConfigError when a port can't be had, or a certificate can't be used.
         """
+        if (files := self._options.tls) is not None:
+            ServerTls(files)
         with ExitStack() as stack:
             options = self._reserve(stack)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-serve-"))

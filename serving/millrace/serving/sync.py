@@ -49,11 +49,19 @@ class Kv:
 class Client:
     """Opens APIs by name; see `AsyncClient`. Use as a context manager, or call `close`."""
 
-    def __init__(self, where: Settings | str | None = None, *, token: str = "", timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        where: Settings | str | None = None,
+        *,
+        token: str = "",
+        timeout_s: float = 10.0,
+        ca: str = "",
+        certificate: tuple[str, str] | None = None,
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="millrace-serving", daemon=True)
         self._thread.start()
-        self._client = AsyncClient(where, token=token, timeout_s=timeout_s)
+        self._client = AsyncClient(where, token=token, timeout_s=timeout_s, ca=ca, certificate=certificate)
 
     def kv(self, name: str) -> Kv:
         """See `AsyncClient.kv`."""

@@ -27,6 +27,7 @@ from millrace.serving.guards.protection import Protection, Rules
 from millrace.serving.http.endpoints import all_routes
 from millrace.serving.http.server import HttpServer
 from millrace.serving.service import Service
+from millrace.serving.tls import Files, ServerTls
 from millrace.spec.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ class Options:
     log_level: str = "info"
     run_dir: str = ""
     permissions: bool = True
+    certificate: str = ""  # PEM files of TLS: see `tls.Files`
+    key: str = ""
+    client_ca: str = ""
     index: int = 0  # of this worker among the server's
 
     def to_json(self) -> str:
@@ -57,6 +61,11 @@ class Options:
     @classmethod
     def from_json(cls, text: str) -> Options:
         return cls(**json.loads(text))
+
+    @property
+    def tls(self) -> Files | None:
+        """None without TLS. Raises ConfigError for a key without a certificate."""
+        return Files.of(self.certificate, self.key, self.client_ca)
 
 
 def listener(host: str, port: int) -> socket.socket:
@@ -124,16 +133,19 @@ async def serve(options: Options, settings: Settings) -> None:
     service = Service(settings, Protection(rules))
     numbers = Numbers(options.run_dir, service)
     await service.open()
-    http = HttpServer(service, all_routes(service, numbers.all))
+    tls = ServerTls(files) if (files := options.tls) is not None else None
+    http = HttpServer(service, all_routes(service, numbers.all), tls=tls)
     grpc = None
     try:
         if options.grpc_port is not None:
             from millrace.serving.grpc.server import GrpcServer
 
-            grpc = GrpcServer(service)
+            grpc = GrpcServer(service, tls=tls)
             await grpc.listen(options.host, options.grpc_port)
         await http.listen(listener(options.host, options.http_port))
-        writing = loop.create_task(numbers.keep_writing())
+        beside = [loop.create_task(numbers.keep_writing())]
+        if tls is not None:
+            beside.append(loop.create_task(tls.keep_renewing()))
         spare_the_collector()
         print("ready", flush=True)
         await leave.wait()
@@ -142,7 +154,8 @@ async def serve(options: Options, settings: Settings) -> None:
         await asyncio.sleep(options.lame_duck_s)
         leaving = [http.drain(options.drain_s), *([grpc.drain(options.drain_s)] if grpc is not None else ())]
         await asyncio.gather(*leaving)
-        writing.cancel()
+        for task in beside:
+            task.cancel()
         numbers.write()
     finally:
         await service.close()

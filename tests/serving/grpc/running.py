@@ -12,6 +12,7 @@ import uvloop
 
 from millrace.serving.grpc.server import GrpcServer, Limits
 from millrace.serving.service import Service
+from millrace.serving.tls import ServerTls
 from millrace.spec.settings import Settings
 
 
@@ -31,7 +32,7 @@ class Running:
 
 
 @contextmanager
-def running(settings: Settings, limits: Limits | None = None) -> Iterator[Running]:
+def running(settings: Settings, limits: Limits | None = None, tls: ServerTls | None = None) -> Iterator[Running]:
     """Serve these settings' catalog over gRPC until the block ends; then drain."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="grpc-server")
@@ -40,7 +41,7 @@ def running(settings: Settings, limits: Limits | None = None) -> Iterator[Runnin
     async def start() -> Running:
         service = Service(settings)
         await service.open()
-        server = GrpcServer(service, limits)
+        server = GrpcServer(service, limits, tls)
         return Running(await server.listen("127.0.0.1", 0), service, server, loop)
 
     async def stop(found: Running) -> None:

@@ -17,6 +17,7 @@ from millrace.serving.guards.protection import Protection
 from millrace.serving.http.endpoints import all_routes
 from millrace.serving.http.server import HttpServer, Limits
 from millrace.serving.service import Service
+from millrace.serving.tls import ServerTls
 from millrace.spec.settings import Settings
 
 
@@ -28,10 +29,11 @@ class Running:
     service: Service
     server: HttpServer
     loop: asyncio.AbstractEventLoop
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def client(self, **options: object) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, **options)  # type: ignore[arg-type]  # whatever a test wants
@@ -54,7 +56,10 @@ class Running:
 
 @contextmanager
 def serving(
-    settings: Settings, limits: Limits | None = None, protection: Protection | None = None
+    settings: Settings,
+    limits: Limits | None = None,
+    protection: Protection | None = None,
+    tls: ServerTls | None = None,
 ) -> Iterator[Running]:
     """Serve these settings' catalog over HTTP until the block ends; then drain."""
     loop = uvloop.new_event_loop()
@@ -64,10 +69,10 @@ def serving(
     async def start() -> Running:
         service = Service(settings) if protection is None else Service(settings, protection)
         await service.open()
-        server = HttpServer(service, all_routes(service), limits)
+        server = HttpServer(service, all_routes(service), limits, tls)
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
-        return Running(await server.listen(sock), service, server, loop)
+        return Running(await server.listen(sock), service, server, loop, "http" if tls is None else "https")
 
     async def stop(running: Running) -> None:
         await running.server.drain(5)

@@ -36,17 +36,20 @@ COLUMNS = (column("id", "bigint"), column("name", "string"))
 
 @dataclass
 class Source:
-    """Streams of 120 MB; `made` counts batches, of all streams. One that is `damaged` loses a row on the way."""
+    """Streams of 120 MB; `made` counts batches, of all streams. One that is `damaged` has another byte on the way."""
 
     port: int = 0
     made: int = 0
     closed: int = 0
     damaged: bool = False
+    broken: bool = False
     formats: dict[bytes, Format] = field(default_factory=lambda: {f.content_type.encode(): f for f in Format})
 
     async def batches(self) -> AsyncIterator[Any]:
         try:
-            for _ in range(BATCHES):
+            for number in range(BATCHES):
+                if self.broken and number == 3:
+                    raise ConnectionError("the store is gone")
                 self.made += 1
                 yield BATCH
         finally:
@@ -133,3 +136,9 @@ def test_the_library_takes_no_damaged_stream_for_a_whole_one(source: Source) -> 
         with pytest.raises(TransientError, match="damaged"):
             for _ in query.batches():
                 pass
+        source.damaged, source.broken = False, True
+        with pytest.raises(TransientError, match="cut off"):
+            for _ in query.batches():
+                pass
+    with connect("http://127.0.0.1:1") as client, pytest.raises(TransientError, match="can't be reached"):
+        next(client.sql("users").all.batches())

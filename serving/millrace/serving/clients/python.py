@@ -43,6 +43,7 @@ _HEAD = '''"""Client of the {kind} API `{api}` of the asset `{asset}`. Written b
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,9 +81,12 @@ _CLIENT = '''
 class {name}:
     """Calls the API. Make one for a process; it keeps its connections. Close it, or use it in `with`."""
 
-    def __init__(self, url: str, token: str = "", timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, url: str, token: str = "", timeout_s: float = 10.0, verify: ssl.SSLContext | bool = True
+    ) -> None:
+        """`verify`: what the server's certificate is checked by: `ssl.create_default_context(cafile="ca.pem")`."""
         headers = {{"authorization": f"Bearer {{token}}"}} if token else {{}}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, verify=verify)
 
     def __enter__(self) -> {name}:
         return self

@@ -16,6 +16,7 @@ from millrace.serving.grpc.frames import Code, ConnectionFault, StreamFault
 from millrace.serving.grpc.headers import MOST_HEADER_BYTES, Blocks, NotGrpc, Opening, status_block
 from millrace.serving.grpc.statuses import CallFault
 from millrace.serving.grpc.stream import Stream
+from millrace.serving.tls import part
 
 if TYPE_CHECKING:
     from millrace.serving.grpc.server import GrpcServer
@@ -394,6 +395,8 @@ class Connection(asyncio.Protocol):
             self._draining = True
             no_more = frames.goaway(frames.LARGEST_WINDOW, Code.NO_ERROR)
             self.write(no_more + frames.frame(frames.PING, 0, 0, _PROBE))
+        elif self._ended and self._transport is not None:
+            part(self._transport)
         elif self._leaving and not self.streams and self._transport is not None:
             self._flush()
             self._ended = True

@@ -20,6 +20,7 @@ from millrace.serving.grpc.standard import Health, reflection
 from millrace.serving.grpc.statuses import Status, ending
 from millrace.serving.grpc.stream import Stream
 from millrace.serving.service import Service
+from millrace.serving.tls import GRPC, ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,9 @@ class Limits:
 class GrpcServer:
     """Serves one `Service` over gRPC. Made and used in one event loop."""
 
-    def __init__(self, service: Service, limits: Limits | None = None) -> None:
+    def __init__(self, service: Service, limits: Limits | None = None, tls: ServerTls | None = None) -> None:
         self._service = service
+        self._tls = tls
         self.limits = limits or Limits()
         self.connections: set[Connection] = set()
         self.now = 0.0
@@ -56,9 +58,10 @@ class GrpcServer:
 
     async def listen(self, host: str, port: int) -> int:
         """Accept calls; the port. Raises ConfigError when it can't be had."""
+        options = self._tls.options(GRPC) if self._tls is not None else {}
         try:
             self._server = await self._loop.create_server(
-                lambda: Connection(self), host, port, reuse_port=True, backlog=_BACKLOG
+                lambda: Connection(self), host, port, reuse_port=True, backlog=_BACKLOG, **options
             )
         except OSError as error:
             raise ConfigError(f"port {port} of {host} can't be served: {error}", hint="choose another one") from error

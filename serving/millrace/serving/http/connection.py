@@ -15,6 +15,7 @@ import httptools
 from millrace.serving.http.messages import head
 from millrace.serving.http.problems import problem
 from millrace.serving.http.repeats import Headers, is_plain
+from millrace.serving.tls import part
 
 if TYPE_CHECKING:
     from millrace.serving.http.server import HttpServer
@@ -119,9 +120,10 @@ class Connection(asyncio.Protocol):
             self._front, self._back = data[: end - len(key)], data[end:]
 
     def eof_received(self) -> bool:
-        """The client sends no more; it may still read its answers."""
+        """The client sends no more; it may still read its answers, unless TLS ends for both sides at once."""
         self._no_more = True
-        return bool(self._exchanges)
+        over_tls = self._transport is not None and self._transport.get_extra_info("sslcontext") is not None
+        return bool(self._exchanges) and not over_tls
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -296,6 +298,7 @@ class Connection(asyncio.Protocol):
         if not self._exchanges and not self._in_request and self._transport is not None:
             self._no_more = True
             self._transport.close()
+            part(self._transport)
 
     def check(self, now: float) -> None:
         """Hang up on a client that is too slow, or that has not asked anything for long."""
@@ -308,6 +311,7 @@ class Connection(asyncio.Protocol):
                 self.refuse(408, "deadline-exceeded", "the request did not arrive in time")
         elif not self._exchanges and self._transport is not None and waited > limits.idle_s:
             self._transport.close()
+            part(self._transport)
 
 
 class _RequestRefused(Exception):

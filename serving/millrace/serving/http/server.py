@@ -19,6 +19,7 @@ from millrace.serving.http.problems import problem_of
 from millrace.serving.http.repeats import Headers, Repeats
 from millrace.serving.http.routes import Route, Router
 from millrace.serving.service import Service
+from millrace.serving.tls import HTTP, ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,15 @@ class Limits:
 class HttpServer:
     """Serves one `Service` over HTTP/1.1. Made and used in one event loop."""
 
-    def __init__(self, service: Service, routes: Sequence[Route], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        routes: Sequence[Route],
+        limits: Limits | None = None,
+        tls: ServerTls | None = None,
+    ) -> None:
         self.service = service
+        self._tls = tls
         self.limits = limits or Limits()
         self.connections: set[Connection] = set()
         self.repeats = Repeats(self.limits.target_bytes)
@@ -60,7 +68,8 @@ class HttpServer:
     async def listen(self, sock: socket.socket) -> int:
         """Accept connections on a bound socket; its port."""
         self.now = self._loop.time()
-        self._servers.append(await self._loop.create_server(self._connection, sock=sock, backlog=_BACKLOG))
+        options = self._tls.options(HTTP) if self._tls is not None else {}
+        self._servers.append(await self._loop.create_server(self._connection, sock=sock, backlog=_BACKLOG, **options))
         if self._ticker is None:
             self._tick()
         self.service.metrics.gauge("http_connections", lambda: float(len(self.connections)))
