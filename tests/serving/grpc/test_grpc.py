@@ -106,9 +106,10 @@ def test_requests_may_be_compressed_and_must_not_be_too_long(channel: grpc.Chann
     request = message("MultiGetRequest")(api="user_profile", keys=["7"] * 900).SerializeToString()
     for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
         assert len(ask(request, compression=compression, timeout=30).values) == 900
-    with pytest.raises(grpc.RpcError) as raised:
-        ask(b"\x0a" + b"x" * (9 << 20), timeout=30)
-    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+        with pytest.raises(grpc.RpcError) as raised:
+            ask(b"\x0a" + b"x" * (9 << 20), compression=compression, timeout=30)
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.parametrize("method", ["Kv/Nothing", "Nothing/Get"])
@@ -161,11 +162,25 @@ def test_a_server_that_leaves_finishes_what_it_has_begun(tmp_path: Path, redis_s
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_client_without_the_proto_finds_everything_by_reflection(channel: grpc.Channel) -> None:
-    database = ProtoReflectionDescriptorDatabase(channel)
+def renamed(channel: grpc.Channel, before: str, after: str) -> Any:
+    """A channel for stubs of a service that has another name: its messages are the same."""
+
+    class Renamed:
+        def stream_stream(self, method: str, *options: Any, **more: Any) -> Any:
+            return channel.stream_stream(method.replace(before, after), *options, **more)
+
+    return Renamed()
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_a_client_without_the_proto_finds_everything_by_reflection(channel: grpc.Channel, version: str) -> None:
+    database = ProtoReflectionDescriptorDatabase(renamed(channel, "reflection.v1alpha", f"reflection.{version}"))
     assert {"millrace.v1.Kv", "millrace.v1.Sql", "millrace.v1.Union"} <= set(database.get_services())
-    kv = DescriptorPool(database).FindServiceByName("millrace.v1.Kv")
+    pool = DescriptorPool(database)
+    kv = pool.FindServiceByName("millrace.v1.Kv")
     assert [method.name for method in kv.methods] == ["Get", "MultiGet", "Exists"]
+    for name in database.get_services():
+        assert pool.FindServiceByName(name).methods, "what is listed can be described"
     health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="millrace.v1.Kv"))
     assert health.status == health_pb2.HealthCheckResponse.SERVING
 

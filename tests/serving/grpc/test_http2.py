@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import subprocess
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,35 @@ def test_a_request_that_is_not_one_message_gets_a_status(server: Running, body: 
     call = frame(frames.HEADERS, frames.END_HEADERS, 1, block()) + frame(frames.DATA, frames.END_STREAM, 1, body)
     found = conversation(server, HELLO + call, 1)
     assert status(found) in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL)
+
+
+@pytest.mark.parametrize(
+    ("own", "taken", "packed"),
+    [
+        ("gzip", "identity, deflate, gzip", True),
+        ("deflate", "deflate,gzip", True),
+        ("identity", "identity, deflate, gzip", False),
+        ("gzip", "identity", False),
+        ("snappy", "snappy", False),
+    ],
+)
+def test_answers_are_compressed_for_who_compresses_and_takes_it(
+    server: Running, own: str, taken: str, packed: bool
+) -> None:
+    request = message("MultiGetRequest")(api="user_profile", keys=["7"] * 300).SerializeToString()
+    headers = [*CALL[:2], (":path", "/millrace.v1.Kv/MultiGet"), CALL[3]]
+    headers += [("grpc-encoding", own), ("grpc-accept-encoding", taken)]
+    body = b"\x00" + len(request).to_bytes(4, "big") + request
+    asked = frame(frames.HEADERS, frames.END_HEADERS, 1, block(headers)) + frame(
+        frames.DATA, frames.END_STREAM, 1, body
+    )
+    found = conversation(server, HELLO + asked, 1)
+    begun = next(payload for kind, _, _, payload in found if kind == frames.HEADERS)
+    assert (own.encode() in begun) is packed
+    answer = b"".join(payload for kind, _, _, payload in found if kind == frames.DATA)
+    assert (answer[0], int.from_bytes(answer[1:5], "big")) == (packed, len(answer) - 5)
+    rows = zlib.decompress(answer[5:], 31 if own == "gzip" else 15) if packed else answer[5:]
+    assert len(message("Rows").FromString(rows).values) == 300
 
 
 def test_a_call_may_come_in_any_pieces(server: Running) -> None:

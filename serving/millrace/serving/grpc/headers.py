@@ -15,6 +15,7 @@ from hpack import Decoder
 from hpack.exceptions import HPACKError
 
 from millrace.serving.grpc.frames import Code, ConnectionFault, StreamFault, literal
+from millrace.serving.grpc.messages import packing_of
 
 MOST_HEADER_BYTES = 16_384
 _MOST_KNOWN = 64
@@ -29,6 +30,8 @@ _STATUS_200 = b"\x88"  # entry 8 of the static table
 
 #: The block that begins an answer.
 BEGIN = _STATUS_200 + literal(b"content-type", b"application/grpc")
+#: The blocks that do, by what compresses the messages behind them.
+BEGIN_WITH = {b"": BEGIN, **{name: BEGIN + literal(b"grpc-encoding", name) for name in (b"gzip", b"deflate")}}
 #: The block that ends a good one.
 END_OK = literal(b"grpc-status", b"0")
 
@@ -40,7 +43,8 @@ class Opening:
     path: bytes
     authorization: str = ""
     timeout_s: float | None = None
-    encoding: bytes = b""
+    encoding: bytes = b""  # of its requests, where they are compressed
+    packing: bytes = b""  # of its answers
     trace: tuple[tuple[bytes, bytes], ...] = ()
 
 
@@ -114,7 +118,8 @@ def _opening(headers: Iterable[tuple[bytes, bytes]]) -> Opening:
         path=pseudo[b":path"],
         authorization=plain.get(b"authorization", b"").decode("latin-1"),
         timeout_s=_timeout_s(plain.get(b"grpc-timeout")),
-        encoding=plain.get(b"grpc-encoding", b""),
+        encoding=(encoding := plain.get(b"grpc-encoding", b"")),
+        packing=packing_of(encoding, plain.get(b"grpc-accept-encoding", b"")),
         trace=tuple((name, plain[name]) for name in (b"traceparent", b"tracestate") if name in plain),
     )
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from millrace.serving.grpc.headers import end_block
+from millrace.serving.grpc.headers import END_OK, end_block
+from millrace.serving.grpc.messages import LONG, framed
 from millrace.serving.grpc.methods import Answering
 from millrace.serving.grpc.statuses import Status, ending
 from millrace.serving.grpc.stream import Stream
@@ -38,7 +39,12 @@ class Call(HandRun):
 async def unary(stream: Stream, answering: Answering) -> None:
     """Answer with one message."""
     try:
-        stream.answer(await answering())
+        message = await answering()
+        if stream.opening.packing:
+            stream.send(await _framed(stream, message))
+            stream.end(END_OK)
+        else:
+            stream.answer(message)
     except asyncio.CancelledError:  # by the client, or by what it asked
         stream.fail(Status.CANCELLED)
         raise
@@ -51,8 +57,16 @@ async def streamed(stream: Stream, replies: AsyncGenerator[bytes, None], trailer
     try:
         async with aclosing(replies) as each:
             async for message in each:
-                stream.send(message)
+                stream.send(await _framed(stream, message))
                 await stream.writable()
         stream.end(end_block(Status.OK, "", trailers))
     except Exception as error:  # as in Call
         stream.fail(*ending(error))
+
+
+async def _framed(stream: Stream, message: bytes) -> bytes:
+    """The message as it goes out; a long one is compressed in a thread, while others are served on."""
+    packing = stream.opening.packing
+    if packing and len(message) > LONG:
+        return await asyncio.to_thread(framed, message, packing)
+    return framed(message, packing)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from millrace.serving.call import Context
 from millrace.serving.grpc.methods import Begun, Conversation, Method, Streamed, Trailers, Unary
-from millrace.serving.grpc.schema import pool
+from millrace.serving.grpc.schema import file_descriptor
 from millrace.serving.grpc.statuses import CallFault, Status
 
 HEALTH = "grpc.health.v1.Health"
-REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
+#: The same messages under two names: of the stable version, and of the one that older clients ask for.
+REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
 class Health:
@@ -72,12 +73,12 @@ def _service(data: bytes) -> str:
 
 
 def reflection(services: Sequence[str]) -> Mapping[str, Method]:
-    """`grpc.reflection.v1alpha.ServerReflection`, as gRPC's own package answers it; loaded when somebody asks."""
+    """`ServerReflection` of both versions, as gRPC's own package answers it; loaded when somebody asks."""
 
     async def answer(requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-        servicer = reflection.aio.ReflectionServicer([*services, HEALTH, REFLECTION], pool())
+        servicer = reflection.aio.ReflectionServicer([*services, HEALTH, *REFLECTION], described())
 
         async def parsed() -> AsyncIterator[Any]:
             async for data in requests:
@@ -86,4 +87,23 @@ def reflection(services: Sequence[str]) -> Mapping[str, Method]:
         async for reply in servicer.ServerReflectionInfo(parsed(), None):
             yield reply.SerializeToString()
 
-    return {f"/{REFLECTION}/ServerReflectionInfo": Conversation(answer)}
+    return {f"/{name}/ServerReflectionInfo": Conversation(answer) for name in REFLECTION}
+
+
+@cache
+def described() -> Any:
+    """A descriptor pool of all services, health and reflection among them."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+    from google.protobuf.descriptor_pool import DescriptorPool
+    from google.protobuf.json_format import MessageToJson, Parse
+    from grpc_health.v1 import health_pb2
+    from grpc_reflection.v1alpha import reflection_pb2
+
+    old, health = (
+        FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb) for module in (reflection_pb2, health_pb2)
+    )
+    stable = Parse(MessageToJson(old).replace("v1alpha", "v1"), FileDescriptorProto())
+    found = DescriptorPool()
+    for file in (file_descriptor(), health, old, stable):
+        found.Add(file)
+    return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.serving.grpc import messages
 from millrace.serving.grpc.frames import DATA, END_HEADERS, END_STREAM, HEADERS, Code, frame, frame_head, reset
-from millrace.serving.grpc.headers import BEGIN, END_OK, Opening, end_block
+from millrace.serving.grpc.headers import BEGIN, BEGIN_WITH, END_OK, Opening, end_block
 from millrace.serving.grpc.statuses import Status
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ class Stream:
         connection, size, id_ = self.connection, len(message) + 5, self.id
         if not self.open:
             return
-        if size > self.window or size > connection.window or size > connection.longest_frame:
-            self.send(message)
+        packing = self.opening.packing
+        if packing or size > self.window or size > connection.window or size > connection.longest_frame:
+            self.send(messages.framed(message, packing))
             self.end(END_OK)
             return
         connection.window -= size
@@ -109,15 +110,15 @@ class Stream:
         )
         self.close()
 
-    def send(self, message: bytes) -> None:
-        """One message, when the client takes it."""
+    def send(self, framed: bytes) -> None:
+        """One message, framed, when the client takes it."""
         if not self.open:
             return
         self._begin()
         if not self._unsent:
             self.since = self.connection.now
-        self._unsent.append(memoryview(messages.framed(message)))
-        self._unsent_bytes += len(message) + 5
+        self._unsent.append(memoryview(framed))
+        self._unsent_bytes += len(framed)
         self.pump()
 
     async def writable(self) -> None:
@@ -202,4 +203,4 @@ class Stream:
     def _begin(self) -> None:
         if not self.begun:
             self.begun = True
-            self.connection.write(frame(HEADERS, END_HEADERS, self.id, BEGIN))
+            self.connection.write(frame(HEADERS, END_HEADERS, self.id, BEGIN_WITH[self.opening.packing]))
