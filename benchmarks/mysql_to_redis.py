@@ -28,10 +28,11 @@ from benchmarks.harness import print_measure, rows_argument, timed
 from benchmarks.memory import Peak, watched_memory
 from millrace.catalog import Catalog
 from millrace.connectors.base import Field
+from millrace.connectors.redis.columns import ROWS_PER_MSET
 from millrace.connectors.wire import json as json_values
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.connectors.wire.key_template import render_template
-from millrace.connectors.wire.resp import set_commands
+from millrace.connectors.wire.resp import mset_commands
 from millrace.jobs import runner
 from millrace.jobs.launch import end_jvm
 from millrace.jobs.session import SessionHolder
@@ -121,7 +122,7 @@ def _pipe(store: RedisServer, stage: Path, file: Path) -> float:
             fields = [Field(column, number) for number, column in enumerate(columns_of(table.schema), start=1)]
             for batch in table.to_batches():
                 keys = render_template("users:abcdefghij:{id}", batch).values
-                out.write(set_commands(keys, json_values.encode(batch, fields).values).data)
+                out.write(mset_commands(keys, json_values.encode(batch, fields).values, ROWS_PER_MSET).data)
     store.flush()
     with file.open("rb") as commands:
         command = ["redis-cli", "-p", str(store.port), "--pipe"]

@@ -111,7 +111,7 @@ def test_loaded_bytes_are_those_on_the_wire(redis_server: RedisServer) -> None:
     value = b'{"id":0,"name":"person 0","note":"note"}'
     key = b"user_profile:v1:0"
     assert load(store, of, [batch]).size == len(
-        b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value)
+        b"*3\r\n$4\r\nMSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value)
     )
 
 

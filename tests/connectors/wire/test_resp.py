@@ -80,6 +80,15 @@ def test_keys_are_unlinked_and_looked_for_in_groups(keys: list[bytes], size: int
         assert commands.replies == len(groups)
 
 
+@given(st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=30)), max_size=40), st.integers(1, 9))
+def test_rows_are_set_in_groups(rows: list[tuple[bytes, bytes]], size: int) -> None:
+    keys, values = (pa.array([row[i] for row in rows], pa.binary()) for i in (0, 1))
+    commands = resp.mset_commands(keys, values, size)
+    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+    assert parsed(commands) == [[b"MSET", *(text for row in group for text in row)] for group in groups]
+    assert (commands.replies, len(commands.rows)) == (len(groups), len(rows))
+
+
 @pytest.mark.parametrize(
     "keys",
     [
@@ -109,6 +118,7 @@ def test_no_rows_are_no_commands() -> None:
         resp.set_commands(none, none),
         resp.hset_commands(none, ["a"], [none]),
         resp.many_keys("UNLINK", none),
+        resp.mset_commands(none, none, 4),
         resp.commands([b"GET", pa.chunked_array([], pa.binary())]),
     ):
         assert (bytes(commands.data), commands.replies, len(commands.rows)) == (b"", 0, 0)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _pc: Any = pyarrow.compute  # whose stubs know only some of the functions
 MAX_VALUE_BYTES = 512 << 20  # Redis takes no longer string
+#: One MSET stores this many rows: a third less work for the server than row by row, and others still get their turn.
+ROWS_PER_MSET = 16
 
 _ENCODERS = {
     ValueLayout.PROTOBUF: protobuf.encode,
@@ -39,7 +41,10 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a batch as commands: `commands[i]` stores row `index[i]` of `batch` under `keys[i]`."""
+    """Some rows of a batch as commands: `commands[i]` stores row `index[i]` of `batch` under `keys[i]`.
+
+    With `rows_per_command`, each `commands[i]` is a part of a command that stores so many rows.
+    """
 
     manifest: Manifest
     batch: pa.RecordBatch
@@ -47,9 +52,20 @@ class Rows:
     keys: pa.LargeBinaryArray
     commands: pa.LargeBinaryArray
     replies_per_row: int
+    rows_per_command: int = 1
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def replies(self) -> int:
+        """How many replies the commands bring."""
+        return -(-len(self) // self.rows_per_command) * self.replies_per_row
+
+    def answered_by(self, reply: int) -> range:
+        """The positions of the rows that the reply with this index (from 0) is about."""
+        first = reply // self.replies_per_row * self.rows_per_command
+        return range(first, min(first + self.rows_per_command, len(self)))
 
     @property
     def data(self) -> memoryview:
@@ -63,7 +79,16 @@ class Rows:
     def slots(self) -> Slots:
         return slots_of(self.keys, self.manifest.prefix.encode())
 
+    def size_of(self, positions: Indices) -> int:
+        return int(np.diff(offsets_of(self.commands))[positions].sum())
+
+    def alone(self, positions: Indices) -> Rows:
+        """Some of the rows, each with a command of its own."""
+        rows, _ = encode_rows(self.manifest, self.batch.take(pa.array(self.index[positions], pa.int64())))
+        return rows
+
     def take(self, positions: Indices) -> Rows:
+        """Some of the rows, where each has a command of its own."""
         chosen = pa.array(positions, pa.int64())
         return Rows(
             self.manifest,
@@ -92,9 +117,10 @@ def encode_keys(manifest: Manifest, batch: pa.RecordBatch) -> tuple[pa.LargeBina
 
 
 def encode_rows(
-    manifest: Manifest, batch: pa.RecordBatch, max_value: int = MAX_VALUE_BYTES
+    manifest: Manifest, batch: pa.RecordBatch, max_value: int = MAX_VALUE_BYTES, *, together: bool = False
 ) -> tuple[Rows, list[DirtyRow]]:
-    """The rows as commands, and those that can't be stored, with the reason.
+    """The rows as commands, and those that can't be stored, with the reason. `together`: several rows by a command,
+    where there is one for that.
 
     A key that is null in part, a value that the encoding can't hold, or one of more than `max_value` bytes.
     """
@@ -106,8 +132,12 @@ def encode_rows(
         index = np.delete(index, list(reasons))
         kept = pa.array(index, pa.int64())
         keys, values, counts = keys.take(kept), [column.take(kept) for column in values], counts[index]
-    commands = _commands(manifest, keys, values, counts)
-    rows = Rows(manifest, batch, index, keys, commands.rows, commands.replies_per_row)
+    if together and manifest.ttl_ms is None and manifest.value in _ENCODERS:
+        commands = resp.mset_commands(keys, values[0], ROWS_PER_MSET)
+        rows = Rows(manifest, batch, index, keys, commands.rows, 1, ROWS_PER_MSET)
+    else:
+        commands = _commands(manifest, keys, values, counts)
+        rows = Rows(manifest, batch, index, keys, commands.rows, commands.replies_per_row)
     return rows, [dirty_row(batch, row, reasons[row], manifest.key.columns) for row in sorted(reasons)]
 
 

@@ -94,6 +94,9 @@ class RedisLoader:
 
     `deletes` names a boolean column that tells the rows whose keys go away instead.
 
+    Several rows share a command where the layout and the server allow it; rows whose command is refused are sent again,
+    each by itself, and so is every row after them: an error is that of its own row, and a user who may only SET loads.
+
     Up to some 20 MB are under way at a time; `load` returns while replies to it are still out, and reports what has
     been confirmed up to then. A connection that breaks raises TransientError: rows under way may or may not be written.
     """
@@ -102,6 +105,7 @@ class RedisLoader:
         self._endpoint = endpoint
         self._manifest = manifest
         self._deletes = deletes
+        self._together = not endpoint.cluster  # where the keys of a command would have to share a slot
         self._doing = f"loading version {manifest.version} of {manifest.asset}"
         self._fleet: Fleet | None = None
         self._sent: dict[Address, deque[_Sent]] = {}
@@ -139,20 +143,20 @@ class RedisLoader:
 
     def _encode(self, piece: pa.RecordBatch) -> Iterator[tuple[Rows, list[DirtyRow]]]:
         if self._deletes is None:
-            yield encode_rows(self._manifest, piece)
+            yield encode_rows(self._manifest, piece, together=self._together)
             return
         stays, goes = split_deletes(piece, self._deletes)
         if goes.num_rows:
             yield encode_deletes(self._manifest, goes)
         if stays.num_rows:
-            yield encode_rows(self._manifest, stays)
+            yield encode_rows(self._manifest, stays, together=self._together)
 
     def _send(self, rows: Rows, moves: int) -> None:
         fleet = self._opened()
         for address, part in fleet.split(rows):
             stream = fleet.stream(address)
             first = stream.expected
-            stream.send(part.data, len(part) * part.replies_per_row)
+            stream.send(part.data, part.replies)
             self._sent.setdefault(address, deque()).append(_Sent(part, first, stream.expected, moves))
 
     def _settle(self) -> None:
@@ -168,9 +172,12 @@ class RedisLoader:
         self._size += sent.rows.size
         if not failures:
             return
+        if sent.rows.rows_per_command > 1:
+            self._send_alone(sent, failures)
+            return
         reasons: dict[int, str] = {}
         for failure in failures:
-            reasons.setdefault((failure.index - sent.first) // sent.rows.replies_per_row, failure.text)
+            reasons.setdefault(sent.rows.answered_by(failure.index - sent.first)[0], failure.text)
         bad = sent.rows.take(_positions(list(reasons)))
         self._rows -= len(bad)
         self._size -= bad.size
@@ -186,6 +193,14 @@ class RedisLoader:
                 raise store_error(reason, self._doing, self._endpoint)
         if moved:
             self._send_again(bad.take(_positions(moved)), sent.moves + 1)
+
+    def _send_alone(self, sent: _Sent, failures: list[Failure]) -> None:
+        """Send the rows of refused commands one by one, and from now on all."""
+        self._together = False
+        refused = [row for failure in failures for row in sent.rows.answered_by(failure.index - sent.first)]
+        self._rows -= len(refused)
+        self._size -= sent.rows.size_of(_positions(refused))
+        self._send(sent.rows.alone(_positions(refused)), sent.moves)
 
     def _send_again(self, rows: Rows, moves: int) -> None:
         if moves > _MOST_MOVES:

@@ -68,6 +68,25 @@ def set_commands(keys: Column, values: Column, ttl_ms: int | None = None) -> Com
     return commands([b"SET", keys, values, *_expiry(b"PX", ttl_ms)])
 
 
+def mset_commands(keys: Column, values: Column, per_command: int) -> Commands:
+    """`MSET key value …`, with up to `per_command` rows each.
+
+    On a cluster all keys of a command must share a slot. Raises ValueError for nulls, or fewer than one per command.
+    """
+    key, value = binary_cells(keys), binary_cells(values)
+    rows = _row_count([key, value])
+    _no_nulls(key)
+    _no_nulls(value)
+    builder = RowBuilder(rows)
+    _shared_head(builder, b"MSET", rows, per_command, arguments=2)
+    builder.head(_BulkHead(b""), key.lengths)
+    builder.cells(key)
+    builder.head(_BulkHead(b"\r\n"), value.lengths)
+    builder.cells(value)
+    builder.constant(b"\r\n")
+    return Commands(builder.build(), -(-rows // per_command), 1 if per_command == 1 else 0)
+
+
 def hset_commands(
     keys: Column,
     names: Sequence[bytes | str],
@@ -129,17 +148,11 @@ def many_keys(name: str, keys: Column, per_command: int = 512) -> Commands:
 
     On a cluster all keys of a command must share a slot. Raises ValueError for nulls, or fewer than one per command.
     """
-    if per_command < 1:
-        raise ValueError(f"per_command is {per_command}, expected at least 1")
     key = binary_cells(keys)
     _no_nulls(key)
-    rows, rest = len(key), len(key) % per_command
-    index = np.arange(rows)
-    starts = index % per_command == 0
+    rows = len(key)
     builder = RowBuilder(rows)
-    full = starts & (index < rows - rest)
-    builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + per_command, len(name), name.encode()), full)
-    builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + rest, len(name), name.encode()), starts & ~full)
+    _shared_head(builder, name.encode(), rows, per_command, arguments=1)
     builder.head(_BulkHead(b""), key.lengths)
     builder.cells(key)
     builder.constant(b"\r\n")
@@ -166,6 +179,17 @@ class _NamedHead:
 class _HsetHead:
     def __call__(self, fields: int) -> bytes:
         return b"*%d\r\n$4\r\nHSET" % (2 + 2 * fields)
+
+
+def _shared_head(builder: RowBuilder, name: bytes, rows: int, per_command: int, arguments: int) -> None:
+    """The beginning of a command for every `per_command` rows, of which each gives so many arguments."""
+    if per_command < 1:
+        raise ValueError(f"per_command is {per_command}, expected at least 1")
+    index, rest = np.arange(rows), rows % per_command
+    starts = index % per_command == 0
+    full = starts & (index < rows - rest)
+    for served, where in ((per_command, full), (rest, starts & ~full)):
+        builder.constant(b"*%d\r\n$%d\r\n%s\r\n" % (1 + arguments * served, len(name), name), where)
 
 
 def _hset(builder: RowBuilder, key: Cells, names: Sequence[bytes], cells: Sequence[Cells]) -> None:
