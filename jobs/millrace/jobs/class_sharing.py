@@ -12,17 +12,14 @@ import hashlib
 import os
 import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
+from millrace.jobs.cache import cache_folder, sweep, unfinished, used
+
 _SIGNED = ("janino-", "commons-compiler-")  # Spark's compiler of generated code: 350 classes, checked one by one
+_WRITING_S = 300.0  # the JVM writes the archive while it ends
 _TRAINING = b"2"  # of `class_training`: another one makes another archive
-
-
-def cache_folder() -> Path:
-    """MILLRACE_CACHE, or ~/.cache/millrace."""
-    return Path(os.environ.get("MILLRACE_CACHE") or Path.home() / ".cache" / "millrace")
 
 
 def archive(java: Path, jars: list[Path]) -> Path:
@@ -48,22 +45,23 @@ def flags(java: Path, jars: list[Path]) -> list[str]:
     if made_at:
         return [f"-XX:ArchiveClassesAtExit={made_at}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
     found = archive(java, jars)
-    return [f"-XX:SharedArchiveFile={found}", "-Xlog:cds=off"] if found.exists() else []
+    return [f"-XX:SharedArchiveFile={used(found)}", "-Xlog:cds=off"] if found.exists() else []
 
 
 def without_signature(jar: Path, copy: Path) -> None:
     """Write a copy of a jar that nobody has signed."""
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
-    with zipfile.ZipFile(jar) as signed, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as plain:
+    with zipfile.ZipFile(jar) as signed, zipfile.ZipFile(unfinished(copy), "w", zipfile.ZIP_DEFLATED) as plain:
         for entry in signed.infolist():
             if not entry.filename.upper().endswith((".SF", ".DSA", ".RSA", ".EC")):
                 plain.writestr(entry, signed.read(entry))
-    unfinished.replace(copy)
+    unfinished(copy).replace(copy)
 
 
 def make() -> Path:
-    """Make the archive by letting a session do the work of a run, unless it is there already. Takes half a minute."""
+    """Make the archive by letting a session do the work of a run, unless it is there already. Takes half a minute.
+
+    Raises TransientError when its JVM does not end well: there is no archive then.
+    """
     from millrace.jobs import jvm
 
     for jar in jvm.spark_jars():
@@ -72,13 +70,11 @@ def make() -> Path:
     wanted = archive(jvm.java(), jvm.spark_jars())
     if wanted.exists():
         return wanted
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = wanted.with_name(f"{wanted.name}.{os.getpid()}")
-    os.environ["MILLRACE_MAKE_ARCHIVE"] = str(unfinished)
+    os.environ["MILLRACE_MAKE_ARCHIVE"] = str(unfinished(wanted))
     with tempfile.TemporaryDirectory(prefix="millrace-classes-") as folder:
         _train(Path(folder))
-    _wait_for(unfinished)
-    unfinished.replace(wanted)
+    unfinished(wanted).replace(wanted)
+    sweep()
     return wanted
 
 
@@ -95,20 +91,7 @@ def _train(folder: Path) -> None:
     spark = spark_session(Settings.from_env(), "millrace class sharing")
     class_training.work(spark, folder)
     spark.stop()
-    launch.end_jvm()
-
-
-def _wait_for(path: Path, seconds: float = 300.0) -> None:
-    """The JVM writes the archive while it ends."""
-    deadline = time.monotonic() + seconds
-    size = -1
-    while time.monotonic() < deadline:
-        now = path.stat().st_size if path.exists() else -1
-        if now > 0 and now == size:
-            return
-        size = now
-        time.sleep(0.5)
-    raise TimeoutError(f"the JVM did not write {path} within {seconds:.0f} s")
+    launch.end_jvm(_WRITING_S)
 
 
 if __name__ == "__main__":

@@ -67,14 +67,19 @@ def gateway(conf: Mapping[str, str]) -> tuple[int, str]:
     return found
 
 
-def end_jvm() -> None:
-    """Let the JVM that this process has started end by itself, if there is one: it does so when its stdin closes."""
+def end_jvm(patience_s: float = 0.0) -> None:
+    """Let the JVM that this process has started end by itself, if there is one: it does so when its stdin closes.
+
+    With `patience_s` it is waited for. Raises TransientError when it hasn't ended by then, or has ended badly.
+    """
     while _ahead:
         _discard(_ahead.pop())
     while _jvms:
         process = _jvms.pop()
         if process.stdin is not None:
             process.stdin.close()
+        if patience_s:
+            _await_end(process, patience_s)
 
 
 def _launch(conf: Mapping[str, str]) -> Launched:
@@ -111,6 +116,16 @@ def _read(launched: Launched) -> tuple[int, str]:
     data = answer.read_bytes()  # int32 port, int32 length, secret: what PySpark's own launcher reads
     port, length = struct.unpack("!ii", data[:8])
     return port, data[8 : 8 + length].decode()
+
+
+def _await_end(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    try:
+        code = process.wait(patience_s)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        raise TransientError(f"Spark's JVM did not end within {patience_s:.0f} s", hint="do it again") from error
+    if code:
+        raise TransientError(f"Spark's JVM ended with code {code}", hint="its own message stands above")
 
 
 def _discard(launched: Launched) -> None:

@@ -7,12 +7,11 @@ names on every node, or in an environment that `spark.archives` brings.
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from millrace.jobs.class_sharing import cache_folder
+from millrace.jobs.cache import cache_folder, sweep, unfinished, used
 
 _SHIPPED = (".py", ".json")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # so that equal code makes equal archives
@@ -26,11 +25,10 @@ def code_archive() -> Path:
         digest.update(f"{name}\0".encode() + path.read_bytes())
     archive = cache_folder() / f"millrace-{digest.hexdigest()[:16]}.zip"
     if not archive.exists():
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = archive.with_name(f"{archive.name}.{os.getpid()}")
-        _write(unfinished, files)
-        unfinished.replace(archive)
-    return archive
+        _write(unfinished(archive), files)
+        unfinished(archive).replace(archive)
+        sweep()
+    return used(archive)
 
 
 def _files() -> Iterator[tuple[str, Path]]:
