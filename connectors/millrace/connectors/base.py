@@ -377,7 +377,7 @@ class Form:
     key: Callable[[Any], bytes]
     text_key: Callable[[bytes], bytes]
     decode: Callable[[Any], Mapping[str, Any]]
-    number_keys: Callable[[bytes], list[bytes]] | None = None  # `key` of each number in `1,22,333`, all below 10⁹
+    number_keys: Callable[[bytes], list[bytes] | None] | None = None  # of `1, 22, 333`; None for more than numbers
 
     def keys(self, keys: Sequence[Any]) -> list[bytes]:
         """`key` of each."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from millrace.connectors.wire import speedups
 from millrace.serving.call import Context
 from millrace.serving.guards.protection import Protection, Rules
 from millrace.serving.metrics import Metrics
@@ -59,5 +60,6 @@ class Service:
             "catalog": self.registry.catalog_problem or "ok",
             "permissions": self.protection.problem or "ok",
             "draining": self.draining,
+            "speedups": speedups.LANGUAGE,
         }
         return not self.draining, details

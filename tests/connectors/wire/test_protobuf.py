@@ -15,7 +15,8 @@ from millrace.connectors.base import Field
 from millrace.connectors.wire import protobuf
 from millrace.connectors.wire.protobuf_schema import descriptor_of, message_of
 from millrace.connectors.wire.values import UnreadableValue
-from millrace.connectors.wire.varints import varint, varint_cells
+from millrace.connectors.wire.varint import varint
+from millrace.connectors.wire.varints import varint_cells
 from millrace.spec.types import Column, DataType, Kind, column, parse_type
 from tests.connectors.wire.cases import (
     Table,

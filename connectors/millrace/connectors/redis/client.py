@@ -15,6 +15,7 @@ import hiredis
 from millrace.connectors.redis.endpoint import Address, Endpoint, lost, store_error
 from millrace.connectors.redis.pipe import Link, Pipe, open_link
 from millrace.connectors.redis.slots import SLOTS, Topology, parse_slots, slot_of
+from millrace.connectors.wire.speedups import mget_command
 from millrace.errors import MillraceError, TransientError
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 _MGET_KEYS = 1024
 _SCAN_KEYS = 2000
 _MOST_REDIRECTS = 5
-_MOST_OPENINGS = 4096
 _PAUSES_S = (0.05, 2.0)
 
 
@@ -33,27 +33,6 @@ def command(name: bytes, *arguments: bytes) -> bytes:
     whole: Any = (name, *arguments)
     packed: bytes = hiredis.pack_command(whole)
     return packed
-
-
-def mget_command(keys: Sequence[bytes]) -> bytes:
-    """`command(b"MGET", *keys)`, quicker: no step of it is done key by key in Python."""
-    pieces: list[bytes] = [b""] * (2 * len(keys))
-    pieces[::2] = map(_OPENINGS.__getitem__, map(len, keys))
-    pieces[1::2] = keys
-    return b"*%d\r\n$4\r\nMGET%b\r\n" % (len(keys) + 1, b"".join(pieces))
-
-
-class _Openings(dict[int, bytes]):
-    """What stands before an argument, by its length; the end of the one before is in it."""
-
-    def __missing__(self, length: int) -> bytes:
-        if len(self) >= _MOST_OPENINGS:
-            self.clear()
-        found = self[length] = b"\r\n$%d\r\n" % length
-        return found
-
-
-_OPENINGS = _Openings()
 
 
 class Client:

@@ -12,6 +12,7 @@ from millrace.connectors.redis.options import ValueLayout
 from millrace.connectors.wire import json as json_wire
 from millrace.connectors.wire import msgpack, protobuf, text
 from millrace.connectors.wire.compression import Compression, decompressor
+from millrace.connectors.wire.speedups import number_keys
 from millrace.spec.types import Kind
 
 _READ: Mapping[ValueLayout, bytes] = {
@@ -161,15 +162,13 @@ def text_keys_maker(manifest: Manifest) -> Callable[[Sequence[bytes]], list[byte
     return make_from_ascii if kind is Kind.STRING else lambda texts: [*map(make, texts)]
 
 
-def number_keys_maker(manifest: Manifest) -> Callable[[bytes], list[bytes]] | None:
+def number_keys_maker(manifest: Manifest) -> Callable[[bytes], list[bytes] | None] | None:
     """See `Form.number_keys`; None where a key is no single integer."""
     template = manifest.whole_key
     if len(template.names) > 1 or manifest.types[template.names[0]].kind not in (Kind.INT, Kind.BIGINT):
         return None
     before, after = (literal.encode() for literal in template.literals)
-    if b"," in before + after:
-        return None
-    return lambda numbers: (before + numbers.replace(b",", b"%b,%b" % (after, before)) + after).split(b",")
+    return lambda text: number_keys(text, before, after)
 
 
 def _utf8(text: bytes) -> str:

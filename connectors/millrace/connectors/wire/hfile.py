@@ -22,7 +22,7 @@ from isal.isal_zlib import crc32  # eight times the speed of zlib's
 from millrace.connectors.wire.bloom import HASHES, MURMUR, BloomFilter
 from millrace.connectors.wire.hfile_cells import FamilyRows
 from millrace.connectors.wire.rows import Integers, Mask, from_offsets, offsets_of
-from millrace.connectors.wire.varints import varint
+from millrace.connectors.wire.varint import varint
 
 BLOCK_BYTES = 1 << 16
 _STRETCH_BYTES = 1 << 20  # what is encoded, summed up and written while it is in the processor's cache

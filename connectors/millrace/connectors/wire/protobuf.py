@@ -24,6 +24,7 @@ from millrace.connectors.wire.protobuf_schema import (
     message_of,
     proto_text,
 )
+from millrace.connectors.wire.speedups import RowReader, row_reader
 from millrace.connectors.wire.values import Convert, readable
 from millrace.spec.types import DataType, Kind
 
@@ -67,13 +68,20 @@ def decoder(fields: Sequence[Field]) -> Callable[[bytes], dict[str, Any]]:
     pool = DescriptorPool()
     pool.Add(descriptor_of(message, "row.proto"))
     parse = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{message.name}")).FromString
-    read = _message_reader(message)
+    read, quick = _message_reader(message), _row_reader(message)
 
     def decode(data: bytes) -> dict[str, Any]:
-        row: dict[str, Any] = read(parse(data))
-        return row
+        row: dict[str, Any] | None = None if quick is None else quick(data)
+        return read(parse(data)) if row is None else row
 
     return readable(decode, "a Protobuf value", (DecodeError,))
+
+
+def _row_reader(message: Message) -> RowReader | None:
+    """The quick way to read most messages of scalars, where there is one."""
+    if any(member.shape is not Shape.SINGLE or member.message is not None for member in message.members):
+        return None
+    return row_reader([(member, _scalar_reader(member.item)) for member in message.members])
 
 
 def _message_reader(message: Message) -> _Read:

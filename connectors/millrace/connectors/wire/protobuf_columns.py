@@ -29,7 +29,8 @@ from millrace.connectors.wire.protobuf_schema import EMPTY_NUMBER, Member, Messa
 from millrace.connectors.wire.refusals import Encoded, Refusals
 from millrace.connectors.wire.rows import Cells, Integers, Mask, RowBuilder, from_matrix, grouped
 from millrace.connectors.wire.text_columns import scalar_texts
-from millrace.connectors.wire.varints import varint, varint_cells
+from millrace.connectors.wire.varint import varint
+from millrace.connectors.wire.varints import varint_cells
 from millrace.spec.types import DataType, Kind
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5

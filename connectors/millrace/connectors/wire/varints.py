@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from millrace.connectors.wire.rows import Cells, Integers, Mask, from_matrix
+from millrace.connectors.wire.varint import varint
 
 _Words = npt.NDArray[np.uint64]
 _GROUP_BITS = 7
@@ -25,16 +26,6 @@ _HALVINGS = tuple(
         (1, 0x007F_007F_007F_007F, 0x3F80_3F80_3F80_3F80),
     )
 )
-
-
-def varint(number: int) -> bytes:
-    """One varint, of a number ≥ 0."""
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= _GROUP_BITS
-    found.append(number)
-    return bytes(found)
 
 
 def varint_cells(values: Integers, prefix: bytes, present: Mask | None) -> Cells:

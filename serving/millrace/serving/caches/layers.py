@@ -16,7 +16,9 @@ from millrace.serving.call import Origin
 log = logging.getLogger(__name__)
 
 _SEEN_PER_ENTRY = 4
-_SAMPLED = 4  # one batch of so many is looked at by a full cache
+_SAMPLED = 4  # a full cache looks at one batch of so many for keys that come again
+_MANY = 64  # keys of a batch that tells of those to come
+_PASSED_BY = 7  # of those, for which a full cache is not looked at after one of which it had too few
 
 
 class Unkept:
@@ -64,6 +66,7 @@ class Cache:
         self._flights: dict[bytes, asyncio.Future[Any] | None] = {}
         self._seen: set[bytes] = set()
         self._batches = 0
+        self._passing = 0
         self._background: set[asyncio.Task[Any]] = set()
 
     def hit(self, key: bytes) -> Entry | None:
@@ -127,7 +130,7 @@ class Cache:
         if keep and len(self.local.entries) + len(keys) <= self.local.size:
             for place, key in enumerate(keys):
                 self.keep(key, value_of(place))
-        elif keep:
+        elif keep and self.looks_for_wanted():
             self.keep_wanted(keys, value_of)
 
     def abandon_all(self, keys: Sequence[bytes], error: BaseException) -> None:
@@ -136,6 +139,29 @@ class Cache:
             if key in self._flights:
                 self.abandon(key, error)
 
+    def looks_for_wanted(self) -> bool:
+        """Whether `keep_wanted` shall be called for a batch of answers.
+
+        What is asked for again and again is so in the batches that a full cache looks at, too.
+        """
+        self._batches += 1
+        return len(self.local.entries) < self.local.size or self._batches % _SAMPLED == 0
+
+    def passed_by(self, keys: Sequence[bytes]) -> bool:
+        """Whether a batch of keys shall be fetched without a look at what is kept: see `has_few`."""
+        if not self._passing or len(keys) < _MANY:
+            return False
+        self._passing -= 1
+        return True
+
+    def has_few(self, keys: Sequence[bytes]) -> bool:
+        """Too few of these keys are kept to spare the store anything. When there is no room for more, and these were
+        many, then it will hardly be otherwise with the next ones: True, and those are `passed_by`."""
+        if len(keys) < _MANY or len(self.local.entries) < self.local.size:
+            return False
+        self._passing = _PASSED_BY
+        return True
+
     def keep_wanted(self, keys: Sequence[bytes], value_of: Callable[[int], Any]) -> None:
         """Keep those of many answers whose keys are asked for again and again; `value_of` gives one by its place.
 
@@ -143,9 +169,6 @@ class Cache:
         than it brings. One key alone has to come twice only where it would push out another.
         """
         seen, size = self._seen, self.local.size
-        self._batches += 1
-        if len(self.local.entries) >= size and self._batches % _SAMPLED:
-            return  # what is asked for again and again is so in the batches that are looked at, too
         wanted = seen.intersection(keys)
         if len(seen) > _SEEN_PER_ENTRY * size:
             seen.clear()

@@ -18,24 +18,11 @@ from functools import lru_cache
 from typing import Any
 
 from millrace.connectors.base import Field, Form
+from millrace.connectors.wire.speedups import rows_message
+from millrace.connectors.wire.varint import varint
 from millrace.serving.formats.accept import Format
 from millrace.serving.formats.values import json_plain, msgpack_plain
 from millrace.serving.kv.rows import StoredRow, StoredRows
-
-_MOST_FRONTS = 4096
-
-
-class _Fronts(dict[int, bytes]):
-    """What stands before a value of a `millrace.v1.Rows`, by its length."""
-
-    def __missing__(self, length: int) -> bytes:
-        if len(self) >= _MOST_FRONTS:
-            self.clear()
-        found = self[length] = b"\x12" + varint(length)
-        return found
-
-
-_FRONTS = _Fronts()
 
 
 def encode_row(found: StoredRow, wanted: Format) -> bytes:
@@ -70,28 +57,13 @@ def row_writer(form: Form, wanted: Format) -> Callable[[Any], bytes] | None:
 
 def protobuf_rows(version: str, values: Sequence[bytes | None], mark: str = "") -> bytes:
     """A `millrace.v1.Rows`: version 1, values 2, missing 3, origin 4."""
-    missing = [index for index, value in enumerate(values) if value is None] if not all(values) else ()
-    whole: Sequence[Any] = [value or b"" for value in values] if missing else values
-    parts: list[Any] = [b""] * (2 * len(values))
-    parts[::2] = map(_FRONTS.__getitem__, map(len, whole))  # no step of this is done value by value in Python
-    parts[1::2] = whole
-    parts.insert(0, b"\x0a" + varint(len(version.encode())) + version.encode())
-    if missing:
-        indexes = b"".join([varint(index) for index in missing])
-        parts.append(b"\x1a" + varint(len(indexes)) + indexes)
-    if mark:
-        parts.append(b"\x22" + varint(len(mark)) + mark.encode())
-    return b"".join(parts)
+    whole = rows_message(_front(version), values)
+    return whole + b"\x22" + varint(len(mark)) + mark.encode() if mark else whole
 
 
-def varint(number: int) -> bytes:
-    """A Protobuf varint of a number that is not negative."""
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
+@lru_cache(maxsize=256)
+def _front(version: str) -> bytes:
+    return b"\x0a" + varint(len(version.encode())) + version.encode()
 
 
 @lru_cache(maxsize=256)

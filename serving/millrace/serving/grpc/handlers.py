@@ -8,10 +8,11 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
+from millrace.connectors.wire.varint import varint
 from millrace.serving import tracing
 from millrace.serving.call import Answer, Call, Context, Operation
 from millrace.serving.formats import Format, encode_row
-from millrace.serving.formats.rows import encode_rows, varint
+from millrace.serving.formats.rows import encode_rows
 from millrace.serving.grpc.methods import Begun, Method, Streamed, Trailers, Unary
 from millrace.serving.grpc.schema import PACKAGE, message
 from millrace.serving.http.union import union_json

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from millrace.connectors.base import Form
@@ -17,16 +19,14 @@ from millrace.serving.http.turns import Gathered
 from millrace.serving.kv.rows import StoredRows
 from millrace.serving.views import narrowed_rows
 
-_SPACE = b" \t\r\n"
-_DIGITS_AND_COMMA = b"0123456789,"
-_MOST_NUMBER = 10**9
+_LIST = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"keys"[ \t\r\n]*:[ \t\r\n]*\[([^\]]*)\][ \t\r\n]*\}[ \t\r\n]*')
 
 
 @dataclass(slots=True)
 class _Keys:
     """All keys, as they were given and as they are stored; those of request n end at `ends[n]`."""
 
-    given: list[Any]
+    given: Sequence[Any]
     stored: list[bytes]
     ends: list[int]
 
@@ -61,15 +61,36 @@ async def answer_mgets(mgets: Gathered) -> None:
         mgets.abort(everyone)
         raise
     else:
+        all_fetched = len(missing) == len(keys.stored)
         for place in everyone:
             mine = keys.of(place)
-            fetched = bisect_left(missing, mine.start) < bisect_left(missing, mine.stop)
+            fetched = all_fetched or bisect_left(missing, mine.start) < bisect_left(missing, mine.stop)
             _give(mgets, place, StoredRows(later, rows[mine]), Origin.STORE if fetched else Origin.L1)
         leave_all(mgets.ended, None)
 
 
+class _Numbers(Sequence[int]):
+    """The numbers that these insides of lists hold: made when somebody wants one, which is seldom."""
+
+    def __init__(self, texts: Sequence[bytes], count: int) -> None:
+        self._texts, self._count = texts, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._all[place]
+
+    @cached_property
+    def _all(self) -> list[int]:
+        return [*map(int, b",".join(self._texts).split(b","))]
+
+
 def _all_keys(form: Form, bodies: Sequence[bytes], most: int) -> _Keys:
     """Raises ValueError when one of the requests can't be answered."""
+    found = _number_keys(form, bodies, most)
+    if found is not None:
+        return found
     given: list[Any] = []
     ends: list[int] = []
     for body in bodies:
@@ -78,21 +99,28 @@ def _all_keys(form: Form, bodies: Sequence[bytes], most: int) -> _Keys:
             raise ValueError("for a request by itself")
         given += keys
         ends.append(len(given))
-    stored = _number_keys(form, bodies, given)
-    if stored is None:
-        given = with_tuples(given)
-        stored = form.keys(given)
-    return _Keys(given, stored, ends)
+    given = with_tuples(given)
+    return _Keys(given, form.keys(given), ends)
 
 
-def _number_keys(form: Form, bodies: Sequence[bytes], given: Sequence[Any]) -> list[bytes] | None:
-    """The stored keys, if all that were given are numbers as JSON writes them: then their text is made into keys."""
-    if form.number_keys is None or {*map(type, given)} != {int} or max(given) >= _MOST_NUMBER:
+def _number_keys(form: Form, bodies: Sequence[bytes], most: int) -> _Keys | None:
+    """The keys, if all that were given are numbers as JSON writes them: then their text is made into keys."""
+    if form.number_keys is None:
         return None
-    numbers = b",".join([body[body.index(b"[") + 1 : body.rindex(b"]")].translate(None, _SPACE) for body in bodies])
-    if numbers.translate(None, _DIGITS_AND_COMMA):  # a number below 0, or more than a list: a member that comes twice
-        return None
-    return form.number_keys(numbers)
+    texts: list[bytes] = []
+    stored: list[bytes] = []
+    ends: list[int] = []
+    for body in bodies:
+        inside = _LIST.fullmatch(body)
+        if inside is None or inside[1].count(b",") >= most:
+            return None
+        keys = form.number_keys(inside[1])
+        if keys is None:
+            return None
+        stored += keys
+        texts.append(inside[1])
+        ends.append(len(stored))
+    return _Keys(_Numbers(texts, len(stored)), stored, ends)
 
 
 def _give(mgets: Gathered, place: int, rows: StoredRows, origin: Origin) -> None:

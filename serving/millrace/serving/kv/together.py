@@ -30,8 +30,12 @@ async def rows_together(
 ) -> tuple[Form, Sequence[Any], Sequence[int]]:
     """Rows under many keys, from a cache without L2 where it has them; and the places of those that were not kept."""
     everywhere = range(len(stored_keys))
+    if cache.passed_by(stored_keys):
+        return *await source.fetch_all(form, keys, stored_keys), everywhere
     entries = [*map(cache.local.entries.get, stored_keys)]
+    sampled = False
     if (len(entries) - entries.count(None)) * _WORTH_SPARING < len(entries):
+        sampled = cache.has_few(stored_keys)
         missing: Sequence[int] = everywhere
         later, rows = await source.fetch_all(form, keys, stored_keys)
     else:
@@ -46,7 +50,7 @@ async def rows_together(
             return *await source.fetch_all(later, keys), everywhere
         for place, stored in zip(missing, rows, strict=True):
             found[place] = stored
-    if later is form:
+    if later is form and (sampled or cache.looks_for_wanted()):
         fetched = rows
         cache.keep_wanted(stored_keys, lambda place: _kept(form, fetched[place]))
     return later, rows if missing is everywhere else found, missing
