@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from pyspark.sql import SparkSession
@@ -21,10 +22,15 @@ from millrace.errors import CheckFailed, DirtyLimitExceeded
 from millrace.jobs import publishing
 from millrace.jobs.context import connections_of, open_target
 from millrace.jobs.session import SessionHolder
+from millrace.serving import connect
+from millrace.serving.grpc.schema import message
+from millrace.spec.settings import Settings
 from tests.jobs.conftest import Workspace, make_settings
 from tests.servers.hbase import HBase
 from tests.servers.mariadb import Database
 from tests.servers.redis import RedisServer
+from tests.serving.grpc.running import running as grpc_running
+from tests.serving.grpc.test_grpc import call
 from tests.serving.http.running import serving
 from tests.serving.waiting import until
 
@@ -108,6 +114,16 @@ def regions(place: Workspace, asset: str, version: str | None) -> list[Region]:
         tables.close()
 
 
+def pages_over_grpc(settings: Settings) -> list[bytes]:
+    """Bergen's first three users, in two pages."""
+    with grpc_running(settings) as running, grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        asked = {"api": "users_by_city", "prefix": ["bergen"]}
+        first = call(channel, "Kv/Scan", "Rows", message("ScanRequest")(**asked, limit=2))
+        second = call(channel, "Kv/Scan", "Rows", message("ScanRequest")(**asked, limit=1, after=first.cursor))
+    assert (len(first.values), len(second.values), bool(second.cursor)) == (2, 1, True)
+    return [*first.values, *second.values]
+
+
 def test_the_example_is_served_a_bad_version_is_refused_and_a_rollback_brings_the_first_one_back(
     place: Workspace, users: Database
 ) -> None:
@@ -129,6 +145,14 @@ def test_the_example_is_served_a_bad_version_is_refused_and_a_rollback_brings_th
         rest = scan(prefix="bergen", after=page.headers["millrace-next"])
         ids = [row["id"] for row in page.json()["rows"] + rest.json()["rows"]]
         assert ids == list(range(1, USERS, 4))
+        for library in (place.client(), connect(running.url)):
+            users_of = library.kv("users_by_city")
+            first_page = users_of.scan("bergen", limit=70)
+            second_page = users_of.scan("bergen", after=first_page.next)
+            assert [row["id"] for page in (first_page, second_page) for row in page.rows] == ids
+            assert second_page.next == ""
+        for value, name in zip(pages_over_grpc(place.settings), (b"user 1", b"user 5", b"user 9"), strict=True):
+            assert name in value
         row = place.client().kv("users_by_city").get(("cadiz", 2))
         assert row == {"id": 2, "name": "user 2", "city": "cadiz", "age": 2}
 

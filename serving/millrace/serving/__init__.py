@@ -14,7 +14,7 @@ Small to install (`millrace[serving]`): no Spark, no Airflow, no Great Expectati
 from __future__ import annotations
 
 from millrace.serving.client import AsyncClient, AsyncKv, Row
-from millrace.serving.kv.client import Degraded
+from millrace.serving.kv.client import Degraded, Page
 from millrace.serving.sync import Client, Kv
 from millrace.spec.settings import Settings
 
@@ -24,6 +24,7 @@ __all__ = [
     "Client",
     "Degraded",
     "Kv",
+    "Page",
     "Row",
     "connect",
     "connect_async",

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from millrace.errors import ConfigError, MillraceError, NotAvailable, NotFound, TransientError
 from millrace.serving.call import Answer, Call, Operation, Origin, Stream, Table
-from millrace.serving.kv.client import AsyncKv, Row, told
+from millrace.serving.kv.client import AsyncKv, Page, Row, told
 from millrace.serving.plans import KvPlan
 from millrace.serving.refusals import DeadlineExceeded, Forbidden, Limited, Refused, TooLarge, Unauthenticated
 from millrace.serving.tls import trust
@@ -77,7 +77,7 @@ class RemoteApis:
                 if not tries_left or "CERTIFICATE_VERIFY_FAILED" in str(error):
                     raise _unreached(f"{method} {path}: the server", error) from error
                 continue
-            if answer.is_success or (missing and answer.status_code == 404 and _slug(answer) in ("", "not-found")):
+            if answer.is_success or (missing and _is_missing(answer)):
                 return answer
             raise _error(answer)
         raise AssertionError("the last try returns or raises")
@@ -197,6 +197,13 @@ class RemoteKv(AsyncKv):
         self._note(answer)
         return answer.status_code != 404
 
+    async def scan(self, *prefix: Any, limit: int = 0, after: str = "") -> Page:
+        asked = [("prefix", _text(value)) for value in prefix]
+        asked += [(name, str(given)) for name, given in (("limit", limit), ("after", after)) if given]
+        answer = await self._remote.request("GET", f"/v1/kv/{self._name}:scan", params=asked, headers=_ARROW)
+        self._note(answer)
+        return Page(_rows(answer.content)[0], answer.headers.get("millrace-next", ""))
+
     @property
     def version(self) -> str:
         return self._version
@@ -279,8 +286,12 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _slug(answer: httpx.Response) -> str:
-    return str(_problem(answer.content).get("type", "")).rpartition(":")[2]
+def _is_missing(answer: httpx.Response) -> bool:
+    """Whether a version has no such row. An answer to HEAD has no body to say so, but it is of a version then."""
+    if answer.status_code != 404:
+        return False
+    slug = str(_problem(answer.content).get("type", "")).rpartition(":")[2]
+    return slug == "not-found" or (not answer.content and "etag" in answer.headers)
 
 
 def _problem(content: bytes) -> Mapping[str, Any]:
@@ -297,7 +308,8 @@ def _error(answer: httpx.Response, content: bytes | None = None) -> MillraceErro
     """The error that a problem stands for."""
     problem = _problem(answer.content if content is None else content)
     status = answer.status_code
-    message = str(problem.get("detail") or f"the server answered {status}")
+    asked = answer.request
+    message = str(problem.get("detail") or f"{asked.method} {asked.url.path}: the server answered {status}")
     hint = str(problem.get("hint") or "")
     if status == 404:
         return NotFound(message, hint=hint)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from millrace.serving.client import AsyncClient, AsyncKv, Row
+from millrace.serving.kv.client import Page
 from millrace.serving.plans import KvPlan
 from millrace.serving.sql.sync_client import Sql, Union
 from millrace.spec.settings import Settings
@@ -39,6 +40,10 @@ class Kv:
     def exists(self, *key: Any) -> bool:
         """See `AsyncKv.exists`."""
         return self._client.run(self._api.exists(*key))
+
+    def scan(self, *prefix: Any, limit: int = 0, after: str = "") -> Page:
+        """See `AsyncKv.scan`."""
+        return self._client.run(self._api.scan(*prefix, limit=limit, after=after))
 
     @property
     def version(self) -> str:

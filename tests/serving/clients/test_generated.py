@@ -63,6 +63,8 @@ def test_a_kv_client_reads_rows_of_the_columns_types(
         assert (row.id, row.class_, row.score, row.tags) == (1, "a", 0.5, ["x", "y"])
         assert (row.since, row.paid) == (datetime.date(2026, 1, 2), Decimal("1.50"))
         assert client.get(99) is None
+        assert (client.exists(1), client.exists(99)) == (True, False)
+        assert not hasattr(client, "scan"), "the API gives none"
         first, none = client.multi_get([2, 99])
         assert none is None
         assert first.score != first.score
@@ -94,8 +96,10 @@ def test_sql_and_union_clients_call_by_name(clickhouse_database: ClickHouseDatab
 def test_what_is_written_passes_mypy_and_protoc(
     served_catalog: tuple[Settings, Catalog], publisher: Publisher, tmp_path: Path
 ) -> None:
+    publisher.apis = [{"kv": {"name": "user_profile", "prefix": True}}]
     publisher.publish(PEOPLE)
     plan = plan_of(served_catalog[1], "user_profile")
+    assert "def scan(" in python_client(plan)
     (tmp_path / "user_profile_client.py").write_text(python_client(plan))
     strict = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "user_profile_client.py"]
     found = subprocess.run(strict, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)

@@ -178,7 +178,7 @@ def test_a_client_without_the_proto_finds_everything_by_reflection(channel: grpc
     assert {"millrace.v1.Kv", "millrace.v1.Sql", "millrace.v1.Union"} <= set(database.get_services())
     pool = DescriptorPool(database)
     kv = pool.FindServiceByName("millrace.v1.Kv")
-    assert [method.name for method in kv.methods] == ["Get", "MultiGet", "Exists"]
+    assert [method.name for method in kv.methods] == ["Get", "MultiGet", "Exists", "Scan"]
     for name in database.get_services():
         assert pool.FindServiceByName(name).methods, "what is listed can be described"
     health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="millrace.v1.Kv"))

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.serving import connect
 from millrace.serving.keys.intervals import IntervalTable, schema_of, write_table
+from millrace.serving.refusals import Refused
 from millrace.spec.settings import Settings
 from millrace.spec.types import Column, parse_type
 from tests.serving.http.running import serving
@@ -80,6 +82,13 @@ def test_an_address_is_answered_with_its_place(settings: Settings, publisher: Pu
         publisher.publish([{"ip_from": 0, "ip_to": 9, "place": "nowhere"}])
         until(lambda: client.get("/v1/kv/places/5").status_code == 200)
         assert client.get("/v1/kv/places/1.0.1.9").status_code == 404
+        for library in (connect(settings), connect(running.url)):
+            with library:
+                places = library.kv("places")
+                row = places.get(5)
+                assert row is not None
+                assert (row["place"], places.exists(5), places.exists(77)) == ("nowhere", True, False)
+                assert [found and found["place"] for found in places.multi_get([77, 9])] == [None, "nowhere"]
     assert len(list((settings.home / "intervals").glob("*.arrow"))) == 1
 
 
@@ -87,3 +96,6 @@ def test_scans_are_refused_where_keys_have_no_order(settings: Settings, publishe
     publisher.publish([{"id": 1}])
     with serving(settings) as running, running.client() as client:
         assert client.get("/v1/kv/user_profile:scan?prefix=1").status_code == 400
+        for library in (connect(settings), connect(running.url)):
+            with library, pytest.raises(Refused, match="gives no scans"):
+                library.kv("user_profile").scan(1)

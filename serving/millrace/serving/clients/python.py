@@ -104,7 +104,7 @@ class {name}:
 
 def _checked(answer: httpx.Response) -> httpx.Response:
     if answer.status_code >= 400:
-        is_problem = "json" in answer.headers.get("content-type", "")
+        is_problem = answer.content and "json" in answer.headers.get("content-type", "")
         raise ApiError(answer.status_code, answer.json() if is_problem else {{"title": answer.text}})
     return answer
 '''
@@ -120,6 +120,22 @@ _KV = '''
         """One answer for each key, in order, all of one version; a composite key is a tuple."""
         found = self._post("/v1/kv/{api}:mget", {{"keys": keys}})["rows"]
         return [None if row is None else Row.read(row) for row in found]
+
+    def exists(self, {key}) -> bool:
+        """Whether there is a row under a key."""
+        answer = self._http.head("/v1/kv/{api}/" + "/".join(quote(str(_plain(part)), safe="") for part in ({parts},)))
+        return not (answer.status_code == 404 and "etag" in answer.headers) and _checked(answer).is_success
+'''
+_SCAN = '''
+    def scan(self, *prefix: Any, size: int = 100) -> Iterator[Row]:
+        """The rows whose keys begin with these values, page after page of this size, in the order of their keys."""
+        asked: dict[str, Any] = {{"prefix": [str(_plain(value)) for value in prefix], "limit": size}}
+        while True:
+            answer = _checked(self._http.get("/v1/kv/{api}:scan", params=asked))
+            yield from map(Row.read, answer.json()["rows"])
+            if "millrace-next" not in answer.headers:
+                return
+            asked["after"] = answer.headers["millrace-next"]
 '''
 _SQL = '''
     def query(self, tree: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -185,7 +201,8 @@ def _kv_methods(plan: KvPlan) -> str:
     types = {f.name: _python_type(f.column.type) for f in plan.fields}
     given = [_identifier(name) for name in names]
     key = ", ".join(f"{i}: {types.get(name, 'Any')}" for i, name in zip(given, names, strict=True))
-    return _KV.format(api=plan.api, key=key, parts=", ".join(given))
+    methods = _KV.format(api=plan.api, key=key, parts=", ".join(given))
+    return methods + _SCAN.format(api=plan.api) if plan.definition is not None and plan.definition.prefix else methods
 
 
 def _key_columns(plan: KvPlan) -> Sequence[str]:

@@ -17,7 +17,7 @@ from millrace.serving.grpc.methods import Begun, Method, Streamed, Trailers, Una
 from millrace.serving.grpc.schema import PACKAGE, message
 from millrace.serving.http.union import union_json
 from millrace.serving.kv.api import KvApi
-from millrace.serving.kv.rows import StoredRow
+from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.refusals import Refused
 from millrace.serving.registry import Served
 from millrace.serving.service import Service
@@ -25,7 +25,7 @@ from millrace.serving.service import Service
 
 def methods(service: Service) -> Mapping[str, Method]:
     """Every method of `serving.proto` by its path."""
-    kv = {"Get": _kv_get, "MultiGet": _kv_multi_get, "Exists": _kv_exists}
+    kv = {"Get": _kv_get, "MultiGet": _kv_multi_get, "Exists": _kv_exists, "Scan": _kv_scan}
     return {
         **{f"/{PACKAGE}.Kv/{name}": Unary(partial(do, service)) for name, do in kv.items()},
         f"/{PACKAGE}.Sql/Query": Unary(lambda data, context: (partial(_sql_query, service, data, context), False)),
@@ -84,6 +84,19 @@ def _kv_exists(service: Service, data: bytes, context: Context) -> Begun:
 async def _exists(served: Served, call: Call) -> bytes:
     answer = await served.call(call)
     return _version(answer) + (b"\x10\x01" if answer.body else b"") + _origin(answer)
+
+
+def _kv_scan(service: Service, data: bytes, context: Context) -> Begun:
+    request = _parsed("ScanRequest", data)
+    served = service.registry.find(request.api, "kv")
+    arguments = {"prefix": [*request.prefix], "limit": request.limit or None, "after": request.after or None}
+    return partial(_scan, served, Call(Operation.SCAN, arguments, context)), False
+
+
+async def _scan(served: Served, call: Call) -> bytes:
+    rows: StoredRows = (await served.call(call)).body
+    cursor = (rows.cursor or "").encode()
+    return encode_rows(rows, Format.PROTOBUF) + (b"\x2a" + varint(len(cursor)) + cursor if cursor else b"")
 
 
 async def _sql_query(service: Service, data: bytes, context: Context) -> bytes:

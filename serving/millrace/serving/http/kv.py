@@ -13,6 +13,7 @@ from millrace.serving.formats import encode_row, encode_rows, negotiate
 from millrace.serving.http.messages import Header, Request, Response
 from millrace.serving.http.problems import problem
 from millrace.serving.http.routes import Route
+from millrace.serving.keys.api import IntervalApi
 from millrace.serving.kv.api import KvApi
 from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.refusals import Refused, UnknownApi
@@ -74,17 +75,16 @@ async def _scan(service: Service, request: Request, name: str) -> Response:
 
 
 def _about(service: Service, name: str) -> Response:
-    """What an API's rows look like: its asset, its current version, its key and its columns."""
+    """What an API's rows look like: its asset, its current version, its key or interval, and its columns."""
     served = service.registry.find(name, "kv")
-    if not isinstance(served.api, KvApi):
-        raise UnknownApi(f"'{name}' has no description: it is looked up by interval", hint=f"ask {PREFIX}{name}/KEY")
-    form = served.api.form
+    api: KvApi | IntervalApi = served.api  # type: ignore[assignment]  # those of kind kv
+    form = api.form
     body = {
         "api": name,
         "asset": served.plan.asset,
         "description": served.plan.profile.description,
         "version": form.version,
-        "key": list(form.key_columns),
+        **({"interval": [*api.ends]} if isinstance(api, IntervalApi) else {"key": [*form.key_columns]}),
         "columns": [{"name": f.name, "type": str(f.column.type), "number": f.number} for f in form.fields],
     }
     return Response(200, orjson.dumps(body))

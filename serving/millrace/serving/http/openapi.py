@@ -94,12 +94,21 @@ def _add_kv(name: str, served: Served, paths: Json, schemas: Json) -> None:
     proto = {"description": "The rows as a Protobuf message", "url": f"/v1/kv/{name}.proto"}
     get = {**_said(served, _contents(row)), "tags": [name], "operationId": f"get_{name}", "parameters": parameters}
     get["externalDocs"] = proto
-    paths[f"/v1/kv/{name}/" + "/".join(f"{{{key}}}" for key in keys)] = {"get": {**get, "security": _SECURITY}}
+    exists = {**get, "operationId": f"exists_{name}", "summary": "Whether there is a row under this key"}
+    exists["responses"] = {"200": {"description": "There is."}, "default": {"description": "There is none."}}
+    paths[f"/v1/kv/{name}/" + "/".join(f"{{{key}}}" for key in keys)] = {
+        "get": {**get, "security": _SECURITY},
+        "head": {**exists, "security": _SECURITY},
+    }
     items = {"type": "array", "items": {"oneOf": [row, {"type": "null"}]}}
     rows = {"type": "object", "properties": {"version": {"type": "string"}, "rows": items}}
     body = _body({"type": "object", "required": ["keys"], "properties": {"keys": {"type": "array"}}})
     post = {**_said(served, _contents(rows)), "tags": [name], "operationId": f"mget_{name}", "requestBody": body}
     paths[f"/v1/kv/{name}:mget"] = {"post": {**post, "security": _SECURITY}}
+    definition = getattr(served.plan, "definition", None)
+    if definition is not None and definition.prefix:
+        scan = {**_said(served, _contents(rows)), "tags": [name], "operationId": f"scan_{name}", "parameters": _SCAN}
+        paths[f"/v1/kv/{name}:scan"] = {"get": {**scan, "security": _SECURITY}}
 
 
 def _shape(served: Served) -> tuple[Sequence[Field], Sequence[str]]:
@@ -158,6 +167,11 @@ def _type(type_: DataType) -> Json:
 
 
 _KEY: Json = {"type": "string"}
+_SCAN: Sequence[Json] = (
+    {"name": "prefix", "in": "query", "schema": {"type": "array", "items": _KEY}},
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1}},
+    {"name": "after", "in": "query", "schema": {"type": "string"}, "description": "The `Millrace-Next` of a page."},
+)
 _PROBLEM: Json = {
     "type": "object",
     "required": ["type", "title", "status"],

@@ -37,6 +37,7 @@ class IntervalApi:
         self._reader: Any = plan.reader(host.settings)
         self._source = stored_reader(self._reader, plan.asset, plan.fields)
         interval = plan.definition.range
+        self.ends = interval.start, interval.end
         self._end = interval.end
         self._type = next((f.column.type for f in plan.fields if f.name == interval.start), None)
         if self._type is None or all(f.name != interval.end for f in plan.fields):
@@ -65,6 +66,11 @@ class IntervalApi:
         if self._mapped is not None:
             await self._mapped.close()
         await self._reader.close()
+
+    @property
+    def form(self) -> Form:
+        """Of the version that answers now. Raises NotFound when there is none."""
+        return self._form(self._source.form.version)
 
     async def call(self, call: Call) -> Answer:
         match call.operation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -31,6 +32,14 @@ def told(row: Row | None, origin: Origin) -> Row | None:
     return Degraded(row, origin) if row is not None and origin.mark else row
 
 
+@dataclass(frozen=True)
+class Page:
+    """Rows in the order of their keys; `next` is the `after` of the page behind this one, "" on the last."""
+
+    rows: Sequence[Row]
+    next: str = ""
+
+
 class AsyncKv(ABC):
     """One KV API. Answers come from the version that is current when a call begins, or from a later one."""
 
@@ -48,6 +57,13 @@ class AsyncKv(ABC):
     @abstractmethod
     async def exists(self, *key: Any) -> bool:
         """Whether there is a row with this key."""
+
+    @abstractmethod
+    async def scan(self, *prefix: Any, limit: int = 0, after: str = "") -> Page:
+        """A page of the rows whose keys begin with these values: of the key's first columns, all rows without any.
+
+        `limit`: rows of a page, 100 unless given. Raises Refused where the API or its store doesn't do that.
+        """
 
     @property
     @abstractmethod
@@ -124,6 +140,9 @@ class LocalKv(AsyncKv):
         call = Call(Operation.EXISTS, key[0] if len(key) == 1 else key)
         return bool((await self._api.call(call)).body)
 
+    async def scan(self, *prefix: Any, limit: int = 0, after: str = "") -> Page:
+        return await _scanned(self._api, prefix, limit, after)
+
     @property
     def version(self) -> str:
         return self._api.form.version
@@ -168,6 +187,9 @@ class CalledKv(AsyncKv):
     async def exists(self, *key: Any) -> bool:
         return await self.get(*key) is not None
 
+    async def scan(self, *prefix: Any, limit: int = 0, after: str = "") -> Page:
+        return await _scanned(self._api, prefix, limit, after)
+
     @property
     def version(self) -> str:
         return self._version
@@ -175,3 +197,9 @@ class CalledKv(AsyncKv):
     @property
     def plan(self) -> KvPlan:
         return self._plan
+
+
+async def _scanned(api: Api, prefix: Sequence[Any], limit: int, after: str) -> Page:
+    arguments = {"prefix": list(prefix), "limit": limit or None, "after": after or None}
+    found: StoredRows = (await api.call(Call(Operation.SCAN, arguments))).body
+    return Page([row for row in found.rows() if row is not None], found.cursor or "")
