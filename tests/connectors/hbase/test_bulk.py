@@ -6,6 +6,8 @@ import pyarrow as pa
 import pytest
 
 from millrace.connectors.hbase.bulk import BulkLoader
+from millrace.connectors.hbase.java import Java
+from millrace.connectors.hbase.service import Region
 from millrace.errors import TargetError
 from millrace.spec.types import column
 from tests.connectors.hbase.stores import Store
@@ -23,8 +25,12 @@ def test_files_are_taken_over_and_every_key_is_found_by_the_bloom_filter(hbase: 
     notes = [None if n % 3 else f"note {n}" for n in range(3000)]
     batch = record_batch({"id": keys, "note": pa.array(notes, pa.string())})
     of = store.publish("v1", batch)
-    assert len(store.target._tables.regions("", f"{store.asset}_v1")) == 4
-    assert store.target.count(of) == 3000
+    table = f"{store.asset}_v1"
+    regions = store.target._tables.regions("", table)
+    assert len(regions) == 4
+    java = Java(store.target._endpoint, "counting")
+    assert java.count(table, regions) == store.target._tables.count("", table) == store.target.count(of) == 3000
+    assert java.count(table, [Region(b"", b"")]) is None
     assert store.get(*keys) == batch.to_pylist()
     assert store.get("none") == [None]
     store.target.seal(of)

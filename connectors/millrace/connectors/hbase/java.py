@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from millrace.connectors.hbase.endpoint import Endpoint
+from millrace.connectors.hbase.service import Region
 from millrace.errors import ConfigError, MillraceError, TargetError, TransientError
 
+_CLIENT = "org.apache.hadoop.hbase.client"
+_NO_ROW = "RowFilter(=, 'binary:')"  # a row key has one byte at least
+_COUNTERS = 4
 _MAX_FILES = "hbase.mapreduce.bulkload.max.hfiles.perRegion.perFamily"
 _loaders: dict[str, Any] = {}
 
@@ -34,6 +40,12 @@ class Java:
             )
         self._jvm = self._gateway.jvm
 
+    @staticmethod
+    def is_at_hand() -> bool:
+        """Whether there is a Spark session in this process."""
+        spark = sys.modules.get("pyspark")
+        return spark is not None and spark.SparkContext._gateway is not None
+
     def take_over(self, folder: str, table: str) -> None:
         """Let HBase take over the files in a folder with a folder for each family; what it has taken is moved away."""
         with self._calling() as load:
@@ -44,26 +56,51 @@ class Java:
 
     def create_table(self, table: str, families: Sequence[str], splits: Sequence[bytes]) -> None:
         """A table that is split at these keys, otherwise as Thrift makes it."""
-        client = "org.apache.hadoop.hbase.client"
         with self._calling() as load:
             described = self._static(
-                load, f"{client}.TableDescriptorBuilder", "newBuilder", self._table_name(load, table)
+                load, f"{_CLIENT}.TableDescriptorBuilder", "newBuilder", self._table_name(load, table)
             )
             bloom = load("org.apache.hadoop.hbase.regionserver.BloomType").getField("ROW").get(None)
             for family in families:
                 column = self._static(
-                    load, f"{client}.ColumnFamilyDescriptorBuilder", "newBuilder", bytearray(family.encode())
+                    load, f"{_CLIENT}.ColumnFamilyDescriptorBuilder", "newBuilder", bytearray(family.encode())
                 )
                 described.setColumnFamily(column.setMaxVersions(1).setBloomFilterType(bloom).build())
             keys = self._gateway.new_array(self._jvm.byte, len(splits), 0)
             for place, split in enumerate(splits):
                 keys[place] = bytearray(split)
-            conf = self._configuration(load)
-            connection = self._static(load, f"{client}.ConnectionFactory", "createConnection", conf)
-            try:
+            with self._connection(load) as connection:
                 connection.getAdmin().createTable(described.build(), keys)
+
+    def count(self, table: str, regions: Sequence[Region]) -> int | None:
+        """Rows of a table, counted by its region servers, which go over every cell and send none of them.
+
+        None when a region had to be gone over anew, as after it has moved: its rows are counted twice then.
+        """
+        with self._calling() as load, self._connection(load) as connection, ThreadPoolExecutor(_COUNTERS) as pool:
+            found = list(pool.map(lambda region: self._count(connection, table, region), regions))
+        return sum(filter(None, found)) if regions and None not in found else None
+
+    def _count(self, connection: Any, table: str, region: Region) -> int | None:
+        with self._calling() as load:
+            nothing = self._made(load, "org.apache.hadoop.hbase.filter.ParseFilter").parseFilterString(_NO_ROW)
+            scan = self._made(load, f"{_CLIENT}.Scan").setFilter(nothing).setCacheBlocks(False)
+            scan.withStartRow(bytearray(region.start)).withStopRow(bytearray(region.end)).setScanMetricsEnabled(True)
+            scanner = connection.getTable(self._table_name(load, table)).getScanner(scan)
+            try:
+                assert scanner.next() is None, "the filter lets no row through"
+                metrics = scanner.getScanMetrics().getMetricsMap(False)
             finally:
-                connection.close()
+                scanner.close()
+            return int(metrics["ROWS_SCANNED"]) if metrics["REGIONS_SCANNED"] == 1 else None
+
+    @contextmanager
+    def _connection(self, load: Any) -> Iterator[Any]:
+        connection = self._static(load, f"{_CLIENT}.ConnectionFactory", "createConnection", self._configuration(load))
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     @contextmanager
     def _calling(self) -> Iterator[Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import Any
 
 from millrace.connectors.hbase import service
 from millrace.connectors.hbase.endpoint import Endpoint, Refusal, lost, store_error
-from millrace.connectors.hbase.service import Cells, Reply, Scan
+from millrace.connectors.hbase.service import Cells, Reply, RowCount, Scan
 from millrace.connectors.wire.thrift import NotThrift
 from millrace.errors import TargetError, TransientError
 
@@ -66,9 +67,9 @@ class Link:
             self.close()
             raise lost(error, doing, self.endpoint) from error
 
-    def receive(self, doing: str) -> Any:
+    def receive(self, doing: str, kind: type[Reply] = Reply) -> Any:
         """The result of the call that was sent first among those that are not yet answered."""
-        reply = Reply(self.endpoint.framed)
+        reply = kind(self.endpoint.framed)
         try:
             while not reply.read(self._received):
                 data = self._connected().recv(_RECEIVE_BYTES)
@@ -99,6 +100,33 @@ class Link:
         finally:
             if self._socket is not None:
                 self.call(doing, service.close_scanner(scanner))
+
+    def counts(self, doing: str, calls: Iterable[bytes]) -> Iterator[int]:
+        """How many rows the reply to each call has; the server works on the next one while a reply is counted.
+
+        When the caller stops before the end, one call is left unanswered.
+        """
+        try:
+            for place, call in enumerate(calls):
+                self.send(doing, call)
+                if place:
+                    yield self.receive(doing, RowCount)
+            if self._unanswered:
+                yield self.receive(doing, RowCount)
+        except Refusal as refusal:
+            raise store_error(refusal, doing, self.endpoint) from refusal
+
+    def count_scan(self, doing: str, table: str, scan: Scan) -> int:
+        """How many rows a scan gives."""
+        scanner = self.call(doing, service.open_scanner(table, scan))
+        found = 0
+        for rows in self.counts(doing, repeat(service.scanner_rows(scanner, scan.caching))):
+            found += rows
+            if not rows:
+                break
+        self.receive(doing)
+        self.call(doing, service.close_scanner(scanner))
+        return found
 
     def close(self) -> None:
         if self._socket is not None:

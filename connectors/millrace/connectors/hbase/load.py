@@ -131,7 +131,15 @@ class HBaseTarget(Target):
 
     def count(self, version: Version) -> int:
         doing = f"counting version {version.id} of {version.asset}"
-        return self._tables.count(doing, self._stored(version, doing).table)
+        table = self._stored(version, doing).table
+        if self._endpoint.has_java:
+            from millrace.connectors.hbase.java import Java
+
+            if Java.is_at_hand():
+                found = Java(self._endpoint, doing).count(table, self._tables.regions(doing, table))
+                if found is not None:
+                    return found
+        return self._tables.count(doing, table)
 
     def probed(self, version: Version) -> bool:
         """A merge shares its table with the rows of earlier versions, which a count of the table would count too."""

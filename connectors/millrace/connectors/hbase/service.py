@@ -7,7 +7,7 @@ https://github.com/apache/hbase/blob/master/hbase-thrift/src/main/resources/org/
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ class Scan:
     filter: str = ""
     reverse: bool = False
     caching: int = 1000
+    cached: bool = True  # whether the blocks that it reads stay in the region servers' caches
 
     def to_struct(self) -> thrift.Struct:
         return {
@@ -53,6 +54,7 @@ class Scan:
             5: I32(self.caching),
             6: self.filter or None,
             9: True if self.reverse else None,
+            10: None if self.cached else False,
         }
 
 
@@ -190,6 +192,28 @@ class Reply:
         self.result = self._rows
 
 
+@dataclass
+class RowCount(Reply):
+    """One reply to a call for rows, of which only the number is taken: `result`."""
+
+    _counted: int = 0
+
+    def read(self, data: bytearray) -> bool:
+        whole = super().read(data)
+        if whole and self._awaited_rows < 0:
+            self.result = len(self.result)
+        return whole
+
+    def _read_rows(self, data: bytearray) -> None:
+        while self._counted < self._awaited_rows:
+            self.size = _skip_row(data, self.size)
+            self._counted += 1
+        if self.size >= len(data):
+            raise Incomplete
+        self.size += 1
+        self.result = self._counted
+
+
 def read_row(data: bytearray, position: int) -> tuple[bytes, Cells, int]:
     """A row's key and its cells by `family:qualifier`, and where it ends. Raises Incomplete."""
     try:
@@ -218,6 +242,24 @@ def read_row(data: bytearray, position: int) -> tuple[bytes, Cells, int]:
     if data[position]:
         raise NotThrift("a row has more fields than are known")
     return row, cells, position + 1
+
+
+def _skip_row(data: bytearray, position: int, size_at: Callable[..., tuple[int]] = _SIZE.unpack_from) -> int:
+    """Where a row ends. Raises Incomplete."""
+    try:
+        start = position
+        position += 7 + size_at(data, position + 3)[0]
+        if data[position : position + 5] != _COLUMNS_HEAD:
+            return _read_row_by_field(data, start)[2]
+        for _ in range(size_at(data, position + 5)[0]):
+            position += 4 + size_at(data, position + 9)[0]
+            position += 7 + size_at(data, position + 12)[0] + _STAMP_SIZE
+        position += 9
+        if data[position]:
+            raise NotThrift("a row has more fields than are known")
+    except (struct.error, IndexError):
+        raise Incomplete from None
+    return position + 1
 
 
 def _read_row_by_field(data: bytearray, position: int) -> tuple[bytes, Cells, int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 
 from millrace.connectors.hbase import service
 from millrace.connectors.hbase.endpoint import Endpoint, Refusal, store_error
@@ -77,7 +77,10 @@ class Tables:
             time.sleep(_POLL_S)
 
     def count(self, doing: str, table: str) -> int:
-        """Rows of a table, region by region, some regions side by side. HBase sends keys only."""
+        """Rows of a table, region by region, some regions side by side. HBase sends keys only.
+
+        See `Java.count`, which has them counted where they are.
+        """
         regions = self.regions(doing, table) or [Region(b"", b"")]
         with ThreadPoolExecutor(min(_COUNTERS, len(regions)), "hbase-count") as pool:
             return sum(pool.map(lambda region: self._count(doing, table, region), regions))
@@ -149,15 +152,6 @@ class Tables:
         return dict(rows[0][1]) if rows else {}
 
     def _count(self, doing: str, table: str, region: Region) -> int:
-        scan = Scan(region.start, region.end, _COUNTING, caching=_COUNT_ROWS)
-        with _own_link(self.endpoint) as link:
-            return sum(map(len, link.scan(doing, table, scan)))
-
-
-@contextmanager
-def _own_link(endpoint: Endpoint) -> Iterator[Link]:
-    link = Link(endpoint)
-    try:
-        yield link
-    finally:
-        link.close()
+        scan = Scan(region.start, region.end, _COUNTING, caching=_COUNT_ROWS, cached=False)
+        with closing(Link(self.endpoint)) as link:
+            return link.count_scan(doing, table, scan)

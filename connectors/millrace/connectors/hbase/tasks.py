@@ -30,11 +30,11 @@ class KeyCount:
         assert self._link is not None, "open() comes first"
         encoded = encode_keys(self._manifest.row_key, self._manifest.types, batch)
         keys = [key for row, key in enumerate(encoded.values.to_pylist()) if key and row not in encoded.refused]
-        found = 0
-        for start in range(0, len(keys), _ROWS_PER_CALL):
-            call = service.get_rows(self._manifest.table, keys[start : start + _ROWS_PER_CALL])
-            found += len(self._link.call(self._doing, call))
-        return found
+        calls = (
+            service.get_rows(self._manifest.table, keys[start : start + _ROWS_PER_CALL])
+            for start in range(0, len(keys), _ROWS_PER_CALL)
+        )
+        return sum(self._link.counts(self._doing, calls))
 
     def close(self) -> None:
         if self._link is not None:
