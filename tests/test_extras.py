@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from hatch_build import module_name
 from tests.test_style import ROOT, project_files
 
 _SITE_PACKAGES = Path(pytest.__file__).resolve().parent.parent
@@ -101,7 +102,7 @@ def test_the_wheel_holds_every_file_of_every_root(wheel: Path) -> None:
         if path.relative_to(ROOT).parts[1:2] == ("millrace",)
     }
     held = {path.relative_to(wheel).as_posix() for path in (wheel / "millrace").rglob("*") if path.is_file()}
-    assert held == expected
+    assert held - {f"millrace/connectors/wire/{module_name()}"} == expected  # which is compiled where it can be
 
 
 def test_the_wheel_announces_its_connectors_and_its_command(wheel: Path) -> None:
