@@ -13,6 +13,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ from millrace.spec.settings import Settings
 log = logging.getLogger(__name__)
 
 DUMP_S = 1.0
+_MOST_FILES = 32_768
 WRONG_SETTINGS = 2
 
 
@@ -90,6 +92,14 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def allow_many_connections() -> None:
+    """Open files as many as this process may have; the soft limit is often 1,024, and each connection is a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _MOST_FILES:
+        wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 class Numbers:
@@ -167,6 +177,7 @@ def main() -> int:
     logs.set_up(options.log_style, options.log_level)
     import uvloop
 
+    allow_many_connections()
     try:
         settings = Settings.from_env()
         tracing.set_up()

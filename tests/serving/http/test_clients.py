@@ -12,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from millrace.serving.grpc.server import Limits as GrpcLimits
 from millrace.serving.http.server import Limits
 from millrace.spec.settings import Settings
 from tests.connectors.loads import people
 from tests.servers.redis import RedisServer
+from tests.serving.grpc.running import running
 from tests.serving.http.running import Running, serving
 from tests.serving.publishing import Publisher
 from tests.serving.waiting import until
@@ -148,6 +150,19 @@ def test_who_leaves_while_the_store_is_silent_frees_the_slots_of_its_calls(
         until(lambda: in_flight() == 0)
     finally:
         redis_server.resume()
+
+
+def test_more_connections_than_a_worker_takes_are_told_to_come_again(settings: Settings, publisher: Publisher) -> None:
+    publisher.publish(people(10))
+    with serving(settings, Limits(connections=2)) as server, connected(server), connected(server):
+        until(lambda: len(server.server.connections) == 2)
+        refused = server.raw(b"")
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in refused
+    with running(settings, GrpcLimits(connections=1)) as rpc, socket.create_connection(("127.0.0.1", rpc.port)):
+        until(lambda: len(rpc.server.connections) == 1)
+        with socket.create_connection(("127.0.0.1", rpc.port), timeout=30) as second:
+            assert b"as many connections" in b"".join(iter(lambda: second.recv(65536), b""))
 
 
 def test_http_1_0_and_close_end_the_connection(server: Running) -> None:

@@ -84,3 +84,22 @@ def test_apis_come_change_and_go_without_a_restart(settings: Settings, publisher
         wait_until(lambda: client.get("/v1/kv/second/1").status_code == 200, "the new API")
         assert client.get("/v1/kv/second/1").headers["cache-control"] == "private, max-age=30"
         wait_until(lambda: client.get("/v1/kv/user_profile/1").status_code == 404, "the old API to go")
+
+
+def test_an_api_that_can_not_be_used_keeps_its_last_good_plan_and_is_reported(
+    settings: Settings, publisher: Publisher
+) -> None:
+    publisher.publish(people(10, "first"))
+    good = publisher.apis
+    with serving(settings) as server, server.client() as client:
+        publisher.apis = ({"kv": {"name": "user_profile", "range": {"start": "low", "end": "high"}}},)
+        publisher.publish(people(10, "second"))
+        wait_until(lambda: "user_profile" in client.get("/readyz").json()["broken"], "the report")
+        assert "names columns that user_profile doesn't have" in client.get("/readyz").json()["broken"]["user_profile"]
+        assert client.get("/readyz").status_code == 200
+        wait_until(lambda: client.get("/v1/kv/user_profile/1").json()["note"] == "second", "the new version")
+        assert 'millrace_reload_failures_total{api="user_profile"}' in client.get("/metrics").text
+        publisher.apis = good
+        publisher.publish(people(10, "third"))
+        wait_until(lambda: not client.get("/readyz").json()["broken"], "the API to be well again")
+        assert client.get("/v1/kv/user_profile/1").json()["note"] == "third"

@@ -106,6 +106,26 @@ def test_publish_and_rollback_lose_and_mix_nothing(
     assert set(found.asked) == {200}
 
 
+def test_apis_come_change_and_go_and_no_request_fails(tmp_path: Path, redis_server: RedisServer) -> None:
+    def check(answer: httpx.Response) -> str:
+        return "" if answer.status_code == 200 else f"{answer.status_code} {answer.text}"
+
+    with workspace(tmp_path, redis_server.url) as (settings, catalog):
+        publisher = Publisher(catalog, redis_server.url)
+        publisher.publish(people(ROWS))
+        with serving(settings) as server, server.client() as client, load(server, get, check) as found:
+            for number in range(1, 4):
+                before = found.asked.total()
+                changed = {"name": "user_profile", "cache": {"ttl": f"{number}s"}}
+                publisher.apis = ({"kv": changed}, {"kv": {"name": f"new_{number}"}})
+                publisher.publish(people(ROWS))
+                wait_until(lambda number=number: client.get(f"/v1/kv/new_{number}/1").status_code == 200, "the new API")  # type: ignore[misc]  # bound early
+                assert client.get(f"/v1/kv/new_{number - 1}/1").status_code == 404
+                assert get(client, 1).headers["cache-control"] == f"private, max-age={number}"
+                wait_until(lambda before=before: found.asked.total() > before + 20, "answers")  # type: ignore[misc]  # bound early
+    assert not found.wrong, found.wrong[:5]
+
+
 @pytest.mark.parametrize("failure", ["kill", "pause"])
 def test_a_store_that_fails_is_answered_with_503_and_comes_back(tmp_path: Path, failure: str) -> None:
     def check(answer: httpx.Response) -> str:

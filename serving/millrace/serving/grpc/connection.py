@@ -69,6 +69,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        if len(self._server.connections) >= self._server.limits.connections:
+            self._transport.write(_GREETING)
+            self.hang_up(Code.ENHANCE_YOUR_CALM, "this worker has as many connections as it takes")
+            return
         self._server.connections.add(self)
         link = transport.get_extra_info("socket")
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # who is gone without a word is noticed in the end

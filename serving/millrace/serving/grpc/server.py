@@ -36,6 +36,7 @@ class Limits:
     body_s: float = 60.0  # from a call's headers to the end of its request
     send_s: float = 60.0  # that a client may leave an answer unread
     patience_per_tick: int = 250  # frames that only make work
+    connections: int = 10_000  # of all clients of one worker
 
 
 class GrpcServer:

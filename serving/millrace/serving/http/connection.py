@@ -75,7 +75,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
-        self._server.connections.add(self)
+        if len(self._server.connections) < self._limits.connections:
+            self._server.connections.add(self)
+        else:
+            self.refuse(503, "overloaded", "this worker has as many connections as it takes", retry_after=True)
 
     def data_received(self, data: bytes) -> None:
         if self._no_more:
@@ -282,13 +285,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def refuse(self, status: int, slug: str, detail: str) -> None:
+    def refuse(self, status: int, slug: str, detail: str, *, retry_after: bool = False) -> None:
         """Answer what can't be a request, after the answers that are due, and hang up."""
         self._no_more = True
         self._in_request = False
         exchange = Exchange(self, keep_alive=False, head_only=False, http_1_0=False)
         self._exchanges.append(exchange)
-        response = problem(status, slug, detail)
+        response = problem(status, slug, detail, headers=((b"retry-after", b"1"),) if retry_after else ())
         assert isinstance(response.body, bytes)
         exchange.finish(head(response, len(response.body), keep_alive=False) + response.body)
 

@@ -38,7 +38,7 @@ class Limits:
     body_s: float = 60.0  # to its end
     idle_s: float = 75.0  # without any request
     send_s: float = 60.0  # that a client may leave an answer unread
-    connections: int = 10_000
+    connections: int = 10_000  # of all clients of one worker
 
 
 class HttpServer:
