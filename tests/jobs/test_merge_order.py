@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from millrace.connectors.clickhouse.query import ClickHouseReader
 from millrace.connectors.hbase.lookup import HBaseReader
 from millrace.connectors.redis.lookup import RedisReader
 from millrace.errors import RunFailed
+from millrace.jobs import kept_keys
 from millrace.jobs.context import connections_of, open_target
 from millrace.jobs.request import RunRequest
 from millrace.jobs.runner import RunReport
@@ -92,9 +94,18 @@ async def _held(place: Workspace) -> dict[str, dict[int, Any]]:
     return found
 
 
-def test_days_merged_in_any_order_give_every_store_the_rows_of_the_days_in_order(place: Workspace) -> None:
+def test_days_merged_in_any_order_give_every_store_the_rows_of_the_days_in_order(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_keys, "MOST_FOLDERS", 1)  # the keys of the first two days are put together
     assert [superseded(run_day(place, day)) for day in (2, 3, 1, 2)] == [[0] * 3, [0] * 3, [3] * 3, [2] * 3]
+    assert len(kept(place, ASSET, "many-")) == 2, "the last run's, and the one before, which it replaces"
     assert asyncio.run(_held(place)) == dict.fromkeys(("store", "hbase_main", "clickhouse_main"), IN_ORDER)
+
+
+def kept(place: Workspace, asset: str, start: str = "") -> list[str]:
+    """The folders of keys."""
+    return sorted(path.name for path in (Path(place.settings.work_dir) / "_keys" / asset).glob(f"{start}*"))
 
 
 def merge(place: Workspace, *rows: dict[str, Any]) -> RunReport:
@@ -120,6 +131,28 @@ def test_a_row_that_comes_late_never_takes_the_place_of_a_newer_one(workspace: W
     back = merge(workspace, row(1, "before the delete", 39), row(3, "new", 50))
     assert (back.error, superseded(back)) == (None, [1])
     assert notes(workspace, 1, 2, 3, 4) == [None, "equal", "new", "newer"]
+
+
+def test_the_keys_of_many_runs_are_put_together_and_a_crash_or_a_late_reader_meets_nothing_half_done(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_keys, "MOST_FOLDERS", 1)
+    keys = Path(workspace.settings.work_dir) / "_keys/people"
+    first = merge(workspace, row(1, "a", 10), row(2, "b", None), row(3, "c", 30))
+    for name, marker in (("many-unfinished", None), ("many-cut-short", '{"line": "')):  # as crashes leave them
+        shutil.copytree(keys / str(first.run_id), keys / name)
+        if marker is not None:
+            (keys / name / "_runs.json").write_text(marker)
+    second = merge(workspace, row(1, "late", 9), row(4, "d", 40))
+    many = f"many-{second.run_id}"
+    assert kept(workspace, "people") == sorted([str(first.run_id), str(second.run_id), many]), "drafts are gone"
+    late = [row(1, "late", 8), row(2, "newer", 1), row(3, "c", 31), row(4, "late", 39), row(5, "e", 5)]
+    third = merge(workspace, *late)
+    assert (third.error, superseded(third)) == (None, [2])
+    assert kept(workspace, "people") == sorted([str(third.run_id), many]), "what is in one folder is gone from others"
+    fourth = merge(workspace, row(2, "late", 0), row(3, "late", 30), row(5, "f", 6))
+    assert (fourth.error, superseded(fourth)) == (None, [2])
+    assert notes(workspace, 1, 2, 3, 4, 5) == ["a", "newer", "c", "d", "f"]
 
 
 def test_a_late_run_is_refused_when_nothing_tells_any_more_which_rows_are_newer(workspace: Workspace) -> None:

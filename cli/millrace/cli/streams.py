@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from millrace.cli.workspace import KeptSpec
+from millrace.connectors.streams import Streams
 from millrace.errors import MillraceError
 from millrace.jobs.context import connections_of, open_target
 from millrace.spec.connector import connectors
@@ -24,7 +25,8 @@ def streams(settings: Settings, spec: KeptSpec) -> Sequence[str]:
             if role is not None and role.streams:
                 target = open_target(spec, entry.name, connections_of(settings))
                 try:
-                    found += [f"{entry.name} {line}" for line in target.streams(spec.asset)]
+                    if isinstance(target, Streams):
+                        found += [f"{entry.name} {line}" for line in target.streams(spec.asset)]
                 finally:
                     target.close()
     except MillraceError as error:

@@ -326,10 +326,6 @@ class Target(ABC):
         """Take away the pointer of an asset that has no version left (end of a test, removal of an asset)."""
         raise NotImplementedError
 
-    def streams(self, asset: str) -> Sequence[str]:
-        """A line for each source that the store reads by itself for this asset. Only asked when the role says so."""
-        return ()
-
     @abstractmethod
     def close(self) -> None: ...
 

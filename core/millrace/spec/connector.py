@@ -95,7 +95,7 @@ class TargetRole:
     rollback: bool = True
     lookups: frozenset[str] = frozenset()  # of: get, multi_get, range, prefix, rows (all of them)
     queries: bool = False
-    streams: bool = False  # whether the store can read a source by itself, and `Target.streams` tells of that
+    streams: bool = False  # whether the store can read sources by itself: its target then is a `Streams`
     example: Mapping[str, Any] = field(default_factory=dict)  # what a starter spec fills in besides required options
 
 

@@ -17,7 +17,7 @@ from millrace.jobs.session import SessionHolder
 from millrace.jobs.storage import Storage, storage
 from millrace.spec import Spec
 from millrace.spec.connection import Connection, resolve
-from millrace.spec.connector import Mode, connectors, implementation
+from millrace.spec.connector import Mode, Options, connectors, implementation
 from millrace.spec.settings import Settings
 
 if TYPE_CHECKING:
@@ -122,6 +122,9 @@ class RunContext:
     def target(self, name: str) -> Target:
         return self.driver.target(name)
 
+    def connection(self, name: str) -> Connection:
+        return self.driver.connection(name)
+
     def step_stats(self, step: str) -> Stats:
         """What a finished step of this run left in the catalog; empty when it hasn't finished."""
         return next((s.stats for s in self.record.steps if s.name == step), {})
@@ -177,11 +180,31 @@ def open_target(spec: Spec, name: str, connection: Callable[[str], Connection]) 
     if entry is None:
         names = ", ".join(t.name for t in spec.targets)
         raise NotFound(f"{spec.asset} has no target '{name}'", hint=f"its targets are: {names}")
-    role = connectors()[entry.connector].target
+    return _target(entry.connector, entry.options, name, connection)
+
+
+def open_recorded(recorded: Mapping[str, Any], connection: Callable[[str], Connection]) -> Target:
+    """The code behind a target as the catalog has kept it of a version: the spec may no longer have it.
+
+    Raises ConfigError when its connector or its options are known no more.
+    """
+    connector = connectors().get(str(recorded["connector"]))
+    role = connector.target if connector is not None else None
     if role is None:
-        raise ConfigError(f"'{entry.connector}' can't be a target", hint="see `millrace connectors`")
-    made = implementation(role.implementation, f"the target '{entry.connector}'")
-    target: Target = made(entry.options, connection(getattr(entry.options, "connection", name)))
+        raise ConfigError(f"there is no target '{recorded['connector']}' any more", hint="see `millrace connectors`")
+    try:
+        options = role.options.model_validate(recorded["options"])
+    except ValueError as error:
+        raise ConfigError(f"options of a target '{recorded['connector']}' are valid no more: {error}") from error
+    return _target(str(recorded["connector"]), options, "", connection)
+
+
+def _target(connector: str, options: Options, name: str, connection: Callable[[str], Connection]) -> Target:
+    role = connectors()[connector].target
+    if role is None:
+        raise ConfigError(f"'{connector}' can't be a target", hint="see `millrace connectors`")
+    made = implementation(role.implementation, f"the target '{connector}'")
+    target: Target = made(options, connection(getattr(options, "connection", name)))
     return target
 
 

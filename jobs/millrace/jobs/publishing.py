@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 from millrace.catalog import ApiDefinition, Catalog, Flip, Publication, VersionRecord, VersionState
 from millrace.connectors.base import Target
 from millrace.errors import MillraceError
-from millrace.jobs import docs, superseded
-from millrace.jobs.context import RunContext, Stats, store_version
+from millrace.jobs import docs, streams, superseded
+from millrace.jobs.context import RunContext, Stats, open_recorded, store_version
+from millrace.jobs.plan import target_plans
 from millrace.jobs.spark_errors import translate
 from millrace.jobs.storage import Storage
 from millrace.spec import Spec
+from millrace.spec.connection import Connection
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,6 +42,8 @@ class Workplace(Protocol):
 
     def target(self, name: str) -> Target: ...
 
+    def connection(self, name: str) -> Connection: ...
+
 
 def publish(context: RunContext) -> Stats:
     """Make the run's version current for every reader; called again after a crash it completes the same flip."""
@@ -49,6 +53,7 @@ def publish(context: RunContext) -> Stats:
         context.catalog.versions.loaded(version.id, max(rows))
     publication = Publication(version.id, plan.source.watermark, api_definitions(context.spec))
     flip = context.catalog.publish(context.lease, publication)
+    streams.end_undeclared(context)
     move_pointers(context.catalog, flip, [t.name for t in context.spec.targets], context.target)
     return {"version": flip.version.id, "previous": flip.previous.id if flip.previous else None}
 
@@ -122,17 +127,20 @@ def _was_loaded(catalog: Catalog, record: VersionRecord) -> bool:
 
 def erase_in_stores(place: Workplace, record: VersionRecord) -> None:
     """Take a version out of the stores alone, whatever the catalog says of it."""
-    known = {t.name for t in place.spec.targets}
-    for name in record.targets:
-        if name in known:  # a target that has left the spec keeps its last data: its connection is no longer known
-            _erase_in(place, record, name)
+    known = {plan.name: plan for plan in target_plans(place.spec)}
+    for name, recorded in record.targets.items():
+        streams.let_go(place.spec, recorded, place.connection)
+        if name in known:  # a target that has left the spec keeps its last data
+            as_it_was = (recorded["connector"], recorded["options"]) != (known[name].connector, known[name].options)
+            target = open_recorded(recorded, place.connection) if as_it_was else place.target(name)
+            _erase_in(place, record, name, target)
 
 
-def _erase_in(place: Workplace, record: VersionRecord, name: str) -> None:
+def _erase_in(place: Workplace, record: VersionRecord, name: str, target: Target) -> None:
+    """By the options that it was loaded with: others may mean other keys."""
     version = store_version(record)
-    others = [v for v in place.catalog.versions.line(record.rows_id) if v.id != record.id]
-    target = place.target(name)
     try:
+        others = [v for v in place.catalog.versions.line(record.rows_id) if v.id != record.id]
         if any(v.erased_at is None for v in others):
             target.forget(version)
             return
@@ -163,7 +171,7 @@ def _delete_stale_stages(context: RunContext) -> None:
     )
     versions = [v for v in context.catalog.versions.list(asset, states) if v.erased_at is None]
     docs.prune(context, versions)
-    superseded.prune(context, versions)
+    superseded.tidy(context, versions)
     kept = {v.run_id for v in versions}
     for run_id in context.storage.names(context.storage.path(asset)):
         if run_id not in kept and run_id != context.run_id:

@@ -1,12 +1,11 @@
 """Rows of a merge that are older than what is there: left out, so that runs in any order end with the same rows.
 
-WORK_DIR/_keys/<asset>/<run id>/*.parquet           the keys that a run has merged or deleted, and their `latest_by`
 WORK_DIR/<asset>/<run id>/newer/<target>/*.parquet  what is loaded of a stage of which some rows were left out
 
 Of rows with equal keys the one with the greatest value in `latest_by` is the newest; without that column, the one of
 the run whose data interval ends last, if rows belong to intervals (`RunPlan.by_interval`); else, and among equals, the
 one that was loaded last. A run that may bring older rows is compared with the keys of those runs of its line that may
-have brought newer ones; all others cost nothing but the writing of their keys. No store needs to know of it.
+have brought newer ones; all others cost nothing but the writing of their keys (`kept_keys`). No store needs to know.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.catalog import VersionRecord
 from millrace.errors import RunFailed
+from millrace.jobs import kept_keys
 from millrace.jobs.columns import named, quoted
 from millrace.jobs.context import RunContext
 from millrace.jobs.lines import REFRESH
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.column import Column
 
-_FOLDER = "_keys"
 _NEWEST = "millrace_newest"
 _OLDEST_OF_ALL = -(1 << 63)
 
@@ -56,12 +55,12 @@ def keep_keys(context: RunContext, stage: str) -> Merged:
         return Merged()
     frame = staged_frame(context, stage)
     latest_by = () if plan.latest_by is None else (plan.latest_by,)
-    names = dict.fromkeys([*(name for target in plan.targets for name in _key(context, target.name)), *latest_by])
+    names = dict.fromkeys([*_all_keys(context), *latest_by])
     kept = frame.select(*map(quoted, names))
     found = new_observation("keys")
     value = _value(frame, plan.latest_by) if plan.latest_by is not None else f.lit(None).cast("bigint")
     counted = [f.min(value).alias("oldest"), f.max(value).alias("newest"), f.count_if(value.isNull()).alias("nulls")]
-    path = _keys(context, context.run_id)
+    path = kept_keys.folder(context, context.run_id)
     kept.observe(found, *counted).write.mode("overwrite").option("compression", "zstd").parquet(path)
     keep_schema(context.storage, path, kept.schema)
     seen = found.get
@@ -89,17 +88,9 @@ def path(context: RunContext, target: str) -> str:
     return context.file("newer", target)
 
 
-def prune(context: RunContext, kept: Sequence[VersionRecord]) -> None:
-    """Remove the keys of runs whose rows are in no store any more; `kept` are the versions that are not erased."""
-    place, asset = context.storage, context.spec.asset
-    there = place.names(place.path(_FOLDER, asset))
-    if not there:
-        return
-    lines = [version for rows_id in {v.rows_id for v in kept} for version in context.catalog.versions.line(rows_id)]
-    wanted = {v.run_id for v in lines if v.sequence is not None or v.erased_at is None}
-    for run_id in there:
-        if run_id not in wanted and run_id != context.run_id:
-            place.delete(_keys(context, run_id))
+def tidy(context: RunContext, kept: Sequence[VersionRecord]) -> None:
+    """Keep no more on disk than later runs need; `kept` are the versions that are not erased."""
+    kept_keys.tidy(context, kept, lambda: _all_keys(context))
 
 
 def _later(context: RunContext) -> list[VersionRecord]:
@@ -114,11 +105,11 @@ def _later(context: RunContext) -> list[VersionRecord]:
     else:
         oldest = context.step_stats("check").get("oldest")
         found = [v for v in line if v.change.newest is not None and (oldest is None or v.change.newest > oldest)]
-    gone = [v.run_id for v in found if not context.storage.exists(_keys(context, v.run_id))]
+    gone = kept_keys.missing(context, found)
     if gone:
         raise RunFailed(
             f"loading {context.spec.asset}: run {gone[0]} has merged rows that may be newer, and the keys of these are "
-            f"gone from {_keys(context, gone[0])}",
+            f"gone from {kept_keys.folder(context, gone[0])}",
             hint=REFRESH,
         )
     return found
@@ -128,9 +119,7 @@ def _newest(context: RunContext, versions: Sequence[VersionRecord], key: Sequenc
     """The keys that these versions have brought, each once, under names of their own; with `latest_by` its greatest."""
     from pyspark.sql import functions as f
 
-    paths = [_keys(context, version.run_id) for version in versions]
-    schema = staged_frame(context, paths[0]).schema
-    frame = context.spark().read.schema(schema).parquet(*paths)
+    frame = kept_keys.keys_of(context, versions, context.version().change.window_end)
     names = [named(name).alias(_other(number)) for number, name in enumerate(key)]
     latest_by = context.plan().latest_by
     if latest_by is None:
@@ -163,16 +152,16 @@ def _value(frame: DataFrame, name: str) -> Column:
             return column.cast("bigint")
 
 
-def _key(context: RunContext, target: str) -> Sequence[str]:
-    opened = context.target(target)
-    try:
-        return opened.key_columns
-    finally:
-        opened.close()
-
-
-def _keys(context: RunContext, run_id: str) -> str:
-    return context.storage.path(_FOLDER, context.spec.asset, run_id)
+def _all_keys(context: RunContext) -> list[str]:
+    """The key columns of all targets."""
+    found: list[str] = []
+    for target in context.plan().targets:
+        opened = context.target(target.name)
+        try:
+            found += opened.key_columns
+        finally:
+            opened.close()
+    return list(dict.fromkeys(found))
 
 
 def _other(number: int) -> str:

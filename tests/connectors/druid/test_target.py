@@ -1,8 +1,7 @@
-"""Druid as a target, on a real one: loads, versions, intervals, roll-up, failures, and a topic that Druid reads."""
+"""Druid as a target, on a real one: loads, versions, intervals, roll-up and failures."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from benchmarks.examples import plays as plays_of_example
 from millrace.catalog import Catalog
-from millrace.connectors.druid import layout, tasks
+from millrace.connectors.druid import layout
 from millrace.connectors.druid.endpoint import endpoint_of
 from millrace.connectors.druid.link import Link
 from millrace.connectors.druid.loader import staged
@@ -231,31 +230,6 @@ def test_a_coordinator_that_dies_in_a_load_costs_readers_nothing(druid: Druid) -
     assert store.current(asset) == "v2"
 
 
-def test_druid_reads_a_topic_as_long_as_the_spec_says_so(druid: Druid, kafka: KafkaServer) -> None:
-    asset, topic = new_asset(), kafka.new_topic()
-    messages = [{**row, "at": row["at"].isoformat()} for row in plays(25).to_pylist()]
-    kafka.produce(topic, [json.dumps(message).encode() for message in messages])
-    stream = {"topic": topic, "brokers": kafka.address, "task_duration": "10m"}
-    store = target(druid.connection, stream=stream)
-    of = publish(store, asset, "v1", plays(3))
-    link = Link(endpoint_of(druid.connection))
-    submitted = druid.get(f"/druid/indexer/v1/supervisor/{asset}/history")
-    store.publish(of)
-    assert druid.get(f"/druid/indexer/v1/supervisor/{asset}/history") == submitted, "submitted once"
-    tasks.wait(lambda: _count(link, asset) == 25, "the messages are not there", 120)
-    (told,) = store.streams(asset)
-    assert told.startswith(f"reads '{topic}' into '{asset}': ")
-    assert store.current(asset) == "v1", "a stream has no versions"
-
-    assert target(druid.connection).streams(asset) == ()
-    target(druid.connection).publish(of)
-    assert druid.get(f"/druid/indexer/v1/supervisor/{asset}")["suspended"] is True
-    store.publish(of)
-    assert druid.get(f"/druid/indexer/v1/supervisor/{asset}")["suspended"] is False
-    store.unpublish(asset)
-    link.post("ending", f"/druid/indexer/v1/supervisor/{asset}/terminate", {})
-
-
 @pytest.mark.usefixtures("spark")
 def test_the_example_spec_runs_from_kafka_to_its_api(tmp_path: Path, druid: Druid, kafka: KafkaServer) -> None:
     asset, topic = new_asset(), kafka.new_topic(2)
@@ -282,17 +256,6 @@ def test_the_example_spec_runs_from_kafka_to_its_api(tmp_path: Path, druid: Drui
         assert isinstance(refused.error, CheckFailed)
         assert catalog.versions.current(asset) == published
         assert api.select(sum_("plays")).rows() == [{"sum_plays": 1000}]
-
-
-def _count(link: Link, datasource: str) -> int:
-    try:
-        return int(link.sql("counting", f'SELECT COUNT(*) FROM "{datasource}"')[0][0])
-    except TargetError:
-        return 0
-    except Exception as error:
-        if "not found" in str(error):
-            return 0
-        raise
 
 
 def _broker_alone(druid: Druid) -> Connection:

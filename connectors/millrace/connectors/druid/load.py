@@ -13,6 +13,7 @@ from millrace.connectors.druid.endpoint import Endpoint, endpoint_of
 from millrace.connectors.druid.layout import Marker, Staged
 from millrace.connectors.druid.link import Link
 from millrace.connectors.druid.options import DruidOptions
+from millrace.connectors.streams import Streams
 from millrace.errors import ConfigError, NotFound, TargetError
 from millrace.spec.connection import Connection
 from millrace.spec.connector import Mode, Options
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _REFRESH = "load everything anew with `millrace run --full-refresh`"
 
 
-class DruidTarget(Target):
+class DruidTarget(Target, Streams):
     """One asset as a datasource for each version, and a pointer; see `base.Target` for when what is called.
 
     Versions of `append` share one datasource: Druid replaces the interval's segments when the load ends, and gets those
@@ -170,11 +171,11 @@ class DruidTarget(Target):
         self._forget(version, doing)
 
     def unpublish(self, asset: str) -> None:
-        """Take the pointer away, and suspend the supervisor of `stream`: what it has read stays."""
+        """Take the pointer away, and end the supervisor of `stream`: what it has read stays."""
         doing = f"taking {asset} away"
         if self._current(asset, doing) is not None:
             pointer.delete(self._link, doing, self.druid.base(asset))
-        supervisor.suspend(self._link, doing, asset, self.druid.base(asset))
+        supervisor.end(self._link, doing, asset, self.druid.base(asset))
 
     def streams(self, asset: str) -> Sequence[str]:
         """What the supervisor of `stream` does; Druid is not asked where the options have none."""
@@ -182,6 +183,14 @@ class DruidTarget(Target):
             return ()
         told = supervisor.state(self._link, f"asking for the stream of {asset}", self.druid.base(asset))
         return (told or f"has no supervisor for '{self.druid.base(asset)}' yet: the next publish submits it",)
+
+    def stream_name(self, asset: str) -> str | None:
+        return None if self.druid.stream is None else self.druid.base(asset)
+
+    def end_stream(self, asset: str) -> str | None:
+        name = self.druid.base(asset)
+        topic = supervisor.end(self._link, f"ending the stream of {asset}", asset, name)
+        return topic and f"the supervisor that read '{topic}' into '{name}' is ended; what it has read stays"
 
     def close(self) -> None:
         if self._opened is not None:

@@ -25,14 +25,14 @@ _TIMES = (Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ)
 
 
 def follow(link: Link, doing: str, version: Version, options: DruidOptions) -> None:
-    """Let Druid read what the options say: submit the supervisor when it is another than the one there, or suspend it.
+    """Let Druid read what the options say: submit the supervisor when it is another than the one there, or end it.
 
     One that is as declared is left alone, also when a person has suspended it. Raises TargetError when the datasource
     has a supervisor that millrace did not make.
     """
     name = options.base(version.asset)
     if options.stream is None:
-        suspend(link, doing, version.asset, name)
+        end(link, doing, version.asset, name)
         return
     wanted = spec(version.asset, name, version.columns, options, options.stream)
     known = link.get(doing, f"{_PATH}/{quote(name, safe='')}")
@@ -46,12 +46,17 @@ def follow(link: Link, doing: str, version: Version, options: DruidOptions) -> N
         link.post(doing, _PATH, wanted)
 
 
-def suspend(link: Link, doing: str, asset: str, name: str) -> None:
-    """Let Druid stop reading; what it has read stays. No error when there is nothing of ours."""
-    known = link.get(doing, f"{_PATH}/{quote(name, safe='')}")
-    if known is not None and _owner(known) == asset and _digest(known):
-        suspended = {**known, "suspended": True, "context": {**known["context"], _MARK: {"asset": asset, "digest": ""}}}
-        link.post(doing, _PATH, suspended)
+def end(link: Link, doing: str, asset: str, name: str) -> str | None:
+    """Let Druid stop reading, and hand over what it has read: that stays. The topic; None when nothing is ours.
+
+    Druid keeps the offsets: one that is submitted again goes on from there.
+    """
+    path = f"{_PATH}/{quote(name, safe='')}"
+    known = link.get(doing, path)
+    if known is None or _owner(known) != asset:
+        return None
+    link.post(doing, f"{path}/terminate", {})
+    return str(known["spec"]["ioConfig"].get("topic"))
 
 
 def state(link: Link, doing: str, name: str) -> str | None:
