@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import pytest
 
 from millrace.spec.connector import Mode
-from tests.conformance.gap import Gap, never, todo
+from tests.conformance.failures import SECRET
+from tests.conformance.gap import Gap, never
 from tests.conformance.target import TargetCase
 from tests.servers.druid import Druid
+from tests.servers.druid_locked import LockedDruid
 
 _NO_MERGE = never("Druid replaces whole segments: it knows no key by which a row could be changed")
-_NO_PASSWORD = todo("Druid's own extension for passwords, druid-basic-security, was not to be had for the tests")
 
 
 class TestDruid(TargetCase):
@@ -28,8 +29,6 @@ class TestDruid(TargetCase):
         "test_a_merge_into_rows_that_are_gone_is_refused": _NO_MERGE,
         "test_a_key_that_is_no_column_is_refused_before_anything_is_written": never("a datasource has no key"),
         "test_rows_with_one_key_leave_one_whole_row": never("a datasource has rows, and no key that only one may have"),
-        "test_a_wrong_password_is_refused_and_neither_it_nor_the_right_one_is_shown": _NO_PASSWORD,
-        "test_secrets_are_never_logged": _NO_PASSWORD,
     }
 
     shared: ClassVar[Druid]
@@ -42,6 +41,10 @@ class TestDruid(TargetCase):
     @classmethod
     def serve(cls) -> AbstractContextManager[Druid]:
         return nullcontext(cls.shared)
+
+    @classmethod
+    def serve_locked(cls) -> AbstractContextManager[LockedDruid]:
+        return LockedDruid(cls.shared, SECRET)
 
     def url(self) -> str:
         return str(self.server.url)

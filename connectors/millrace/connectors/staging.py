@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from millrace.errors import TransientError
+from millrace.errors import ConfigError, TransientError
 
 
 class StagingFolder:
-    """The files of one load, in `{url}/{name}`. Its methods raise TransientError for what the file system refuses."""
+    """The files of one load, in `{url}/{name}`. Its methods raise TransientError for what the file system refuses.
+
+    Raises ConfigError for a URL that names no file system.
+    """
 
     def __init__(self, url: str, name: str) -> None:
         from pyarrow import fs
 
         make: Any = fs.FileSystem.from_uri
-        self._system, root = make(re.sub(r"^s3[an]:", "s3:", url))
+        try:
+            self._system, root = make(re.sub(r"^s3[an]:", "s3:", url))
+        except ValueError as error:
+            raise ConfigError(f"the staging folder {url}: {error}", hint="e.g. s3://bucket/millrace") from error
         self._folder = f"{root.rstrip('/')}/{name}"
         self.url = f"{url}/{name}"
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -46,14 +47,17 @@ class Endpoint:
     def __str__(self) -> str:
         return f"{self.name} ({self.broker})"
 
-    @property
-    def login(self) -> tuple[str, str] | None:
-        return (self.user, self.password.value) if self.user else None
-
-    @property
-    def verify(self) -> str | bool:
-        """What httpx takes to judge a server's certificate by."""
-        return False if self.insecure else self.ca or True
+    def verify(self) -> ssl.SSLContext | bool:
+        """What httpx takes to judge a server's certificate by. Raises ConfigError when `ca` is no such file."""
+        if self.insecure or not self.ca:
+            return not self.insecure
+        try:
+            return ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise ConfigError(
+                f"connection {self}: the authority's certificate {self.ca} can't be read: {error.strerror or error}",
+                hint="`ca` names a PEM file that each machine has",
+            ) from error
 
 
 def endpoint_of(connection: Connection) -> Endpoint:
@@ -84,9 +88,16 @@ def refused(status: int, content: bytes, doing: str, endpoint: Endpoint) -> Mill
     """What to do about an answer that is an error, in Druid's own words."""
     code, text = _told(content)
     what = f"{doing} in {endpoint}: Druid answers {status}: {text}"
-    if status in (401, 403):
-        hint = "put a user and password that may do this into the connection's URL (docs/druid.md)"
-        return TargetError(what, hint=hint)
+    if status == 401:
+        who = f"user and password of the connection's URL ('{endpoint.user}')" if endpoint.user else "no user"
+        hint = "put the right ones there: druids://USER:PASSWORD@HOST:PORT/ (docs/druid.md)"
+        return TargetError(f"{doing} in {endpoint}: Druid refuses the login: it was given {who}", hint=hint)
+    if status == 403:
+        return TargetError(
+            what, hint=f"let Druid's authorizer grant that to the user '{endpoint.user}' (docs/druid.md)"
+        )
+    if status < 400:
+        return TargetError(what, hint="it sends on to another place: name that in the connection's URL")
     if "timeout" in code.lower() or status in _BUSY:
         return TransientError(what, hint="Druid is starting, overloaded, or a part of it is away")
     if re.search(r"Object '.*' not found", text):
@@ -98,9 +109,7 @@ def refused(status: int, content: bytes, doing: str, endpoint: Endpoint) -> Mill
 
 def lost(error: BaseException, doing: str, endpoint: Endpoint, url: str) -> TransientError:
     """What to do about a connection that could not be made, or broke."""
-    text = str(error) or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        text = "its certificate can't be trusted; add `?ca=FILE` with your authority's certificate to the URL"
+    text = lost_text(error)
     if "timed out" in text.lower() or type(error).__name__.endswith("Timeout"):
         hint = "is it overloaded? See the log of the coordinator or broker"
         return TransientError(f"{doing} in {endpoint}: {url} gives no answer in time", hint=hint)
@@ -108,6 +117,14 @@ def lost(error: BaseException, doing: str, endpoint: Endpoint, url: str) -> Tran
     return TransientError(
         f"{doing} in {endpoint}: its {role} at {url} can't be reached: {text}", hint=f"is the {role} running there?"
     )
+
+
+def lost_text(error: BaseException) -> str:
+    """What a failure of the connection says, for a person."""
+    text = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "its certificate can't be trusted; add `?ca=FILE` with your authority's certificate to the URL"
+    return text
 
 
 def _coordinator(connection: Connection, params: Mapping[str, str], scheme: str) -> str:

@@ -66,12 +66,13 @@ class Link:
     def _send(self, doing: str, base: str, method: str, path: str, body: Any) -> httpx.Response:
         import httpx
 
+        from millrace.connectors.druid.login import Login
+
         if self._client is None:
             self._client = httpx.Client(
-                auth=self.endpoint.login,
+                auth=Login(self.endpoint),
                 headers={"Accept": "application/json"},
-                verify=self.endpoint.verify,
-                follow_redirects=True,  # to the coordinator that leads
+                verify=self.endpoint.verify(),
                 timeout=httpx.Timeout(min(_ANSWER_S, self.endpoint.timeout_s), connect=CONNECT_S),
             )
         try:
@@ -79,7 +80,7 @@ class Link:
         except httpx.HTTPError as error:
             raise lost(error, doing, self.endpoint, base) from error
         missing = answer.status_code == 404 and base == self.endpoint.coordinator and method != "POST"
-        if answer.status_code >= 400 and not missing:
+        if answer.status_code >= 300 and not missing:
             problem: MillraceError = refused(answer.status_code, answer.content, doing, self.endpoint)
             raise problem
         return answer

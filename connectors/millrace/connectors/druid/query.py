@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from millrace.connectors.base import SqlTable
-from millrace.connectors.druid.endpoint import endpoint_of, refused
+from millrace.connectors.druid.endpoint import endpoint_of, lost_text, refused
 from millrace.connectors.druid.layout import TIME, Marker, datasource_of, where
 from millrace.connectors.druid.link import CONNECT_S, CONTEXT, SQL_PATH
 from millrace.connectors.druid.options import DruidOptions
@@ -64,11 +64,11 @@ class DruidReader:
         """Make the connection pool. Raises TransientError when the broker can't be reached."""
         import httpx
 
+        from millrace.connectors.druid.login import Login
+
         self._endings = Endings(httpx.HTTPError)
         timeout = httpx.Timeout(None, connect=CONNECT_S)
-        self._http = httpx.AsyncClient(
-            auth=self._end.login, verify=self._end.verify, timeout=timeout, follow_redirects=True
-        )
+        self._http = httpx.AsyncClient(auth=Login(self._end), verify=self._end.verify(), timeout=timeout)
         async with self._errors("connecting to"):
             (await self._http.get(f"{self._end.broker}/status/health")).raise_for_status()
 
@@ -190,7 +190,7 @@ class DruidReader:
         doing = f"looking up the current version of {asset} in"
         async with self._errors(doing, POINTER_S):
             answer = await self._opened().get(self._end.coordinator + pointer_path(name))
-        if answer.status_code >= 400 and answer.status_code != 404:
+        if answer.status_code >= 300 and answer.status_code != 404:
             raise refused(answer.status_code, answer.content, doing, self._end)
         marker = Marker.parse(answer.json()) if answer.status_code == 200 else None
         if marker is None or marker.asset != asset:
@@ -219,8 +219,8 @@ class DruidReader:
         except httpx.HTTPStatusError as error:
             raise TransientError(f"{doing} {self._end}: {error}", hint="is it a router or broker?") from error
         except httpx.HTTPError as error:
-            text = str(error) or type(error).__name__
-            raise TransientError(f"{doing} {self._end}: {text}", hint="is the server running?") from error
+            hint = "is the server running?"
+            raise TransientError(f"{doing} {self._end}: {lost_text(error)}", hint=hint) from error
 
 
 def _row(row: Sequence[Any], converts: Sequence[Callable[[Any], Any]]) -> tuple[Any, ...]:
