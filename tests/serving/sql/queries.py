@@ -11,6 +11,7 @@ from millrace.serving.sql.compile import compile_query
 from millrace.serving.sql.dialects import Statement, Table
 from millrace.serving.sql.parse import parse
 from millrace.serving.sql.plan import behind, plan
+from millrace.serving.sql.repeated import as_asked
 from millrace.serving.sql.rules import SqlRules
 from millrace.serving.sql.shape import Planned
 from millrace.spec.types import column
@@ -48,7 +49,8 @@ def planned(tree: Any, **definition: Any) -> Planned:
 def compiled(tree: Any, dialect: str, after: tuple[Any, ...] | None = None, skip: int = 0) -> Statement:
     """A query's statement; `after` is where a page begins."""
     found = planned(tree)
-    return compile_query(found if after is None else behind(found, after, skip), TABLES[dialect], dialect)
+    asked, _ = as_asked(found if after is None else behind(found, after, skip), TABLES[dialect], dialect)
+    return compile_query(asked, TABLES[dialect], dialect)
 
 
 def golden_cases() -> dict[str, dict[str, Any]]:

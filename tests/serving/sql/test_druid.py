@@ -135,22 +135,39 @@ def test_named_queries_are_answered(users: DruidStore) -> None:
     assert users.run(users.api().call("one", {"id": 3})).rows[0][0] == 3
 
 
-def test_groups_have_pages_and_rows_are_sorted_by_time_alone(users: DruidStore) -> None:
-    tree = {"select": ["city", "age", {"count": "*", "as": "n"}], "group_by": ["city", "age"], "order_by": ["city"]}
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"select": ["city", "age", {"count": "*", "as": "n"}], "group_by": ["city", "age"], "order_by": ["city"]},
+        {"select": ["city", {"count": "*"}], "group_by": ["city"], "order_by": [{"desc": "city"}]},
+        {"select": ["city"], "order_by": [{"desc": "city"}]},  # with rows that are there many times
+        {"select": ["age", "at", "score"], "where": {"column": "id", "lt": 60}, "order_by": ["age", {"desc": "at"}]},
+    ],
+    ids=str,
+)
+def test_pages_of_groups_and_of_rows_give_each_once(users: DruidStore, tree: dict[str, Any]) -> None:
     found: list[tuple[Any, ...]] = []
-    after = None
+    after, size = None, 5 if "group_by" in tree else 13
     while True:
-        answer = users.run(users.api().run({**tree, "page": {"size": 13, **({"after": after} if after else {})}}))
+        answer = users.run(users.api().run({**tree, "page": {"size": size, **({"after": after} if after else {})}}))
         assert answer.version == "v1"
         found += answer.rows
         after = answer.next
         if after is None:
             break
+        assert len(answer.rows) == size
     assert counted(found) == counted(Oracle(users.rows).rows(tree))
+
+
+def test_rows_are_sorted_by_what_makes_groups_and_streams_by_their_time_alone(users: DruidStore) -> None:
+    by_id = users.run(users.api().run({"select": ["city", "id"], "order_by": [{"desc": "id"}], "limit": 3})).rows
+    assert [row[1] for row in by_id] == [119, 118, 117]
     times = users.run(users.api().run({"select": ["at"], "order_by": [{"desc": "at"}]})).rows
     assert times == sorted(times, reverse=True)
     with pytest.raises(QueryError, match="sorts rows by their time alone, and not by 'id'"):
-        users.run(users.api().run({"select": ["id"], "order_by": ["id"], "limit": 3}))
+        users.run(users.api().stream({"select": ["id"], "order_by": ["id"]}))
+    with pytest.raises(QueryError, match=r"sorts rows with a array<string> \('tags'\) by their time alone"):
+        users.run(users.api().run({"select": ["id", "tags"], "order_by": ["id"], "limit": 3}))
 
 
 def test_a_stream_has_all_rows_and_can_be_left(users: DruidStore) -> None:

@@ -94,6 +94,8 @@ class _Builder:
         if shape.order:
             terms = self._terms(by_alias=not shape.total)
             query = query.order_by(*(o for term in terms for o in self._dialect.order(term.item, term.sort)))
+            if shape.start is None or not shape.grouped:
+                query = query.order_by(*self._dialect.order_besides(shape))
         if shape.limit is not None:
             query = query.limit(shape.limit)
         return query.offset(shape.skip) if shape.skip else query

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from millrace.connectors.base import SqlReader, SqlResult, SqlTable
+from millrace.connectors.base import SqlReader, SqlTable
 from millrace.errors import NotFound
 from millrace.serving.sql import cursor as cursors
 from millrace.serving.sql.compile import compile_query
@@ -16,6 +16,7 @@ from millrace.serving.sql.faults import CursorExpired, QueryError, TooManyRows
 from millrace.serving.sql.named import NamedQuery, named_statement
 from millrace.serving.sql.parse import parse
 from millrace.serving.sql.plan import behind, plan
+from millrace.serving.sql.repeated import Repeated, as_asked
 from millrace.serving.sql.rules import SqlRules
 from millrace.serving.sql.shape import Planned
 from millrace.serving.sql.tree import Query
@@ -24,6 +25,8 @@ from millrace.spec.types import Column, DataType
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Rows: TypeAlias = list[tuple[Any, ...]]
 
 #: The longest that a stream may take; `limits.timeout` is of answers.
 STREAM_TIMEOUT_S = 3600.0
@@ -69,6 +72,7 @@ class _Asked:
     statement: Statement
     columns: tuple[Column, ...]
     types: tuple[DataType, ...]
+    repeated: Repeated | None = None
 
 
 class SqlExecutor:
@@ -130,15 +134,14 @@ class SqlExecutor:
         return (await self._reader.table(self._asset, self._options)).version
 
     async def _answer(self, compiled: Any, limit: int | None) -> Answer:
-        table, asked, found = await self._current(compiled)
-        rows = list(map(tuple, found.rows))
+        table, asked, rows = await self._current(compiled)
         if limit is None and len(rows) > self.rules.rows:
             hint = "give a limit, take pages" + (", or stream the answer" if self.rules.stream else "")
             raise TooManyRows(f"the answer has more than {self.rules.rows} rows", hint=hint)
         width = len(asked.columns)
         return Answer(asked.columns, [row[:width] for row in rows], table.version)
 
-    async def _current(self, compiled: Any) -> tuple[SqlTable, _Asked, SqlResult]:
+    async def _current(self, compiled: Any) -> tuple[SqlTable, _Asked, Rows]:
         """Ask the current version; once more when it was retired since it was looked up."""
         for last in (False, True):
             table = await self._reader.table(self._asset, self._options)
@@ -150,17 +153,18 @@ class SqlExecutor:
                     raise
         raise AssertionError("unreachable")
 
-    async def _ask(self, asked: _Asked) -> SqlResult:
+    async def _ask(self, asked: _Asked) -> Rows:
         timeout_s = self.rules.timeout.total_seconds()
         statement = asked.statement
-        return await self._reader.query(statement.sql, statement.params, types=asked.types, timeout_s=timeout_s)
+        found = await self._reader.query(statement.sql, statement.params, types=asked.types, timeout_s=timeout_s)
+        return list(map(tuple, found.rows)) if asked.repeated is None else asked.repeated.rows(found.rows)
 
     async def _page(self, query: Query, planned: Planned) -> Answer:
         assert query.page is not None
         digest = cursors.digest(query, self.rules)
         if query.page.after is None:
-            table, asked, found = await self._current(lambda table: self._compiled(planned, table))
-            return self._paged(query, planned, table, asked, found, None, digest)
+            table, asked, rows = await self._current(lambda table: self._compiled(planned, table))
+            return self._paged(query, planned, table, asked, rows, None, digest)
         start = cursors.open_(query.page.after, self.rules.api, digest, self._key)
         behind_ = behind(planned, start.values, start.skip)
         table = await self._reader.table(self._asset, self._options, start.version or None)
@@ -178,12 +182,11 @@ class SqlExecutor:
         planned: Planned,
         table: SqlTable,
         asked: _Asked,
-        found: SqlResult,
+        rows: Rows,
         start: Cursor | None,
         digest: str,
     ) -> Answer:
         assert query.page is not None
-        rows = list(map(tuple, found.rows))
         width, size = len(asked.columns), query.page.size
         given, more = rows[:size], len(rows) > size
         after = None
@@ -217,9 +220,11 @@ class SqlExecutor:
         raise AssertionError("unreachable")
 
     def _compiled(self, planned: Planned, table: SqlTable) -> _Asked:
-        statement = compile_query(planned, Table.of(table), self._reader.dialect)
+        place, dialect = Table.of(table), self._reader.dialect
+        asked, repeated = as_asked(planned, place, dialect)
+        statement = compile_query(asked, place, dialect)
         columns = tuple(Column(output.name, output.type) for output in planned.outputs)
-        return _Asked(statement, columns, tuple(output.type for output in planned.shape.outputs))
+        return _Asked(statement, columns, tuple(output.type for output in asked.shape.outputs), repeated)
 
     def _called(self, query: NamedQuery, arguments: Mapping[str, Any], table: SqlTable, limit: int | None) -> _Asked:
         place = Table.of(table)

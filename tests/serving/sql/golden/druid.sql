@@ -35,13 +35,16 @@ SELECT COUNT(*) AS "__0" FROM "users" AS input WHERE ARRAY_OVERLAP(input."tags",
 -- [{"type": "VARCHAR", "value": "a"}, {"type": "VARCHAR", "value": "b"}, {"type": "VARCHAR", "value": "c"}, {"type": "VARCHAR", "value": "d"}, {"type": "VARCHAR", "value": "e"}]
 
 -- first page
--- refused: Druid sorts rows by their time alone, and not by 'age'
+SELECT input."city" AS "__0", input."age" AS "__1", COUNT(*) AS "__2" FROM "users" AS input GROUP BY input."city", input."age" ORDER BY input."age" DESC, input."city" ASC LIMIT 3
+-- []
 
 -- page behind a row
--- refused: Druid sorts rows by their time alone, and not by 'age'
+SELECT input."city" AS "__0", input."age" AS "__1", COUNT(*) AS "__2" FROM "users" AS input WHERE input."age" < ? OR input."age" IS NULL OR (input."age" = ? AND (input."city" > ? OR input."city" = ?)) GROUP BY input."city", input."age" ORDER BY input."age" DESC, input."city" ASC LIMIT 4
+-- [{"type": "BIGINT", "value": 41}, {"type": "BIGINT", "value": 41}, {"type": "VARCHAR", "value": "oslo"}, {"type": "VARCHAR", "value": "oslo"}]
 
 -- page behind a null
--- refused: Druid sorts rows by their time alone, and not by 'age'
+SELECT input."city" AS "__0", input."age" AS "__1", COUNT(*) AS "__2" FROM "users" AS input WHERE input."age" IS NULL AND (input."city" > ? OR input."city" = ?) GROUP BY input."city", input."age" ORDER BY input."age" DESC, input."city" ASC LIMIT 3
+-- [{"type": "VARCHAR", "value": "oslo"}, {"type": "VARCHAR", "value": "oslo"}]
 
 -- page of groups
 SELECT input."__0" AS "__0", input."__1" AS "__1" FROM (SELECT COUNT(*) AS "__0", input."city" AS "__1" FROM "users" AS input GROUP BY input."city") AS input WHERE input."__0" < ? OR input."__0" IS NULL OR (input."__0" = ? AND (input."__1" > ? OR input."__1" = ?)) ORDER BY input."__0" DESC, input."__1" ASC LIMIT 3

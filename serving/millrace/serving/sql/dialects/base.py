@@ -91,6 +91,10 @@ class Dialect(ABC):
         """Raises QueryError, for a person, when the store can't answer a query of this shape at all."""
         return
 
+    def sorts_groups_alone(self, shape: Shape, table: Table) -> bool:
+        """Whether rows of this shape come in their order only as groups. Raises QueryError when they can't be such."""
+        return False
+
     def marker(self, param: Param) -> exp.Expr:
         """Where a value goes."""
         return exp.Var(this=f"{MARK}{param.index}{MARK}")
@@ -151,6 +155,10 @@ class Dialect(ABC):
     @abstractmethod
     def order(self, item: exp.Expr, sort: Sort) -> list[exp.Expr]:
         """The terms of ORDER BY for one output."""
+
+    def order_besides(self, shape: Shape) -> Sequence[exp.Expr]:
+        """Terms of ORDER BY behind those that are asked for, which change nothing but how the store goes about it."""
+        return ()
 
     def text(self, tree: exp.Expr) -> str:
         """The tree as text, with markers in the places of values."""

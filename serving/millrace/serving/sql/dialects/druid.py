@@ -40,13 +40,25 @@ class DruidDialect(Dialect):
     nulls_last = False
 
     def check(self, shape: Shape, table: Table) -> None:
-        """Rows that are not grouped are sorted by their time alone, and so have no pages but by the time."""
-        for sort in shape.order if not shape.grouped else ():
-            if sort.output.column is None or table.column(sort.output.column).name != _TIME:
-                raise QueryError(
-                    f"Druid sorts rows by their time alone, and not by '{sort.output.name}'",
-                    hint="group them (pages of groups have any order), or stream all rows",
-                )
+        """Rows that are not grouped are sorted by their time alone."""
+        sort = _other_sort(shape, table)
+        if sort is not None and not shape.group:
+            raise QueryError(
+                f"Druid sorts rows by their time alone, and not by '{sort.output.name}'",
+                hint="take pages or a limit, or stream the rows as they come",
+            )
+
+    def sorts_groups_alone(self, shape: Shape, table: Table) -> bool:
+        """In another order than that of their time; lists, maps and structs make no groups."""
+        sort = _other_sort(shape, table)
+        nested = next((output for output in shape.outputs if output.type.nested), None)
+        if sort is not None and nested is not None:
+            raise QueryError(
+                f"Druid sorts rows with a {nested.type} ('{nested.name}') by their time alone, and not by "
+                f"'{sort.output.name}'",
+                hint="select other columns, or stream all rows",
+            )
+        return sort is not None
 
     def value(self, param: Param) -> exp.Expr:
         found = self.marker(param)
@@ -104,6 +116,11 @@ class DruidDialect(Dialect):
     def order(self, item: exp.Expr, sort: Sort) -> list[exp.Expr]:
         return [exp.Ordered(this=item, desc=sort.descending, nulls_first=not sort.descending)]
 
+    def order_besides(self, shape: Shape) -> Sequence[exp.Expr]:
+        """Druid sorts groups of one column, and by that alone, as `topN`, which gives the null first in any order."""
+        alone = len(shape.group) == len(shape.order) == 1 and shape.order[0].descending
+        return (exp.Count(this=exp.Star()),) if alone else ()
+
     def bind(self, pieces: Sequence[str | Param], values: Sequence[Any]) -> Statement:
         text: list[str] = []
         params: list[Any] = []
@@ -115,6 +132,12 @@ class DruidDialect(Dialect):
             params += found
             text.append(", ".join("?" * len(found)))
         return Statement("".join(text), tuple(params))
+
+
+def _other_sort(shape: Shape, table: Table) -> Sort | None:
+    """What rows that are not grouped are to be sorted by besides their time."""
+    asked = () if shape.grouped else shape.order
+    return next((s for s in asked if s.output.column is None or table.column(s.output.column).name != _TIME), None)
 
 
 def _sent(param: Param, value: Any) -> Iterator[dict[str, Any]]:
