@@ -70,25 +70,35 @@ def _exit_codes() -> str:
 
 def _sources(known: Iterable[Connector]) -> str:
     rows = [
-        (f"`{c.name}`", c.summary, _listed(c.source.formats), _listed(c.schemes), _runs(c.source.implementation))
+        (
+            f"`{c.name}`", c.summary, _listed(c.source.formats), _yes(c.source.incremental), _yes(c.source.lag),
+            _yes(c.source.totals), _yes(c.source.reader), _listed(c.schemes), _runs(c.source.implementation),
+        )
         for c in known
         if c.source is not None
-    ]
-    return _table(("source", "what it is", "formats", "connections", "runs"), rows)
+    ]  # fmt: skip
+    head = ("source", "what it is", "formats", "what is new alone", "tells how far behind", "counts and sums by itself",
+            "SQL", "connections", "runs")  # fmt: skip
+    return _table(head, rows)
 
 
 def _targets(known: Iterable[Connector]) -> str:
     rows = [
         (
             f"`{c.name}`", c.summary, _listed(sorted(c.target.modes)), _listed(c.target.layouts),
-            ", ".join(sorted(c.target.lookups)), "yes" if c.target.queries else "", "yes" if c.target.rollback else "",
-            _listed(c.schemes), _runs(c.target.implementation),
+            ", ".join(sorted(c.target.lookups)), _yes(c.target.queries), _yes(c.target.rollback),
+            _yes(c.target.streams), _listed(c.schemes), _runs(c.target.implementation),
         )
         for c in known
         if c.target is not None
     ]  # fmt: skip
-    head = ("target", "what it is", "modes", "layouts", "by key", "SQL", "rollback", "connections", "runs")
+    head = ("target", "what it is", "modes", "layouts", "by key", "SQL", "rollback", "reads topics itself",
+            "connections", "runs")  # fmt: skip
     return _table(head, rows)
+
+
+def _yes(can: object) -> str:
+    return "yes" if can else ""
 
 
 def _runs(implementation: str | None) -> str:
