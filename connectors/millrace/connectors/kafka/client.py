@@ -24,6 +24,7 @@ _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # what brokers before 2.8 give
 _LOGIN = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 _HOPELESS = _LOGIN | {KafkaError._SSL}
 _REFUSED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+_GONE = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _POLL_S = 0.5
 _OFFSETS: Any = OffsetSpec  # its own calls have no types
 _EARLIEST, _LATEST = _OFFSETS.earliest(), _OFFSETS.latest()
@@ -152,16 +153,27 @@ class Client:
         )
 
     def _explain(self, error: KafkaException, doing: str) -> MillraceError:
-        trouble: KafkaError = error.args[0]
-        seen = self._troubles[-1].str() if self._troubles else ""
-        what = f"{doing} on {self._end}: {trouble.str()}" + (f" ({seen})" if seen and seen != trouble.str() else "")
-        if trouble.code() in _LOGIN:
-            return SourceError(what, hint="correct user, password and mechanism of the connection")
-        if trouble.code() in _REFUSED:
-            return SourceError(what, hint="grant this user READ and DESCRIBE on the topic")
-        if any(t.code() == KafkaError._SSL for t in (trouble, *self._troubles)):
-            return SourceError(what, hint="see `tls`, `ca`, `cert` and `cert_key` of the connection")
-        return TransientError(what, hint="see whether the brokers are up and can be reached from here")
+        return explained(doing, self._end, error.args[0], self._troubles)
+
+
+def hopeless(trouble: KafkaError) -> bool:
+    """Whether a client that goes on trying will never get further."""
+    return trouble.code() in _HOPELESS or trouble.code() in _REFUSED or trouble.code() in _GONE
+
+
+def explained(doing: str, end: Endpoint, trouble: KafkaError, troubles: Sequence[KafkaError]) -> MillraceError:
+    """Our error for one of librdkafka's; `troubles` are what it has met in the background."""
+    seen = troubles[-1].str() if troubles else ""
+    what = f"{doing} on {end}: {trouble.str()}" + (f" ({seen})" if seen and seen != trouble.str() else "")
+    if trouble.code() in _LOGIN:
+        return SourceError(what, hint="correct user, password and mechanism of the connection")
+    if trouble.code() in _REFUSED:
+        return SourceError(what, hint="grant this user READ and DESCRIBE on the topic")
+    if trouble.code() in _GONE:
+        return SourceError(what, hint="the topic was deleted since the run was planned: start a new run")
+    if any(t.code() == KafkaError._SSL for t in (trouble, *troubles)):
+        return SourceError(what, hint="see `tls`, `ca`, `cert` and `cert_key` of the connection")
+    return TransientError(what, hint="see whether the brokers are up and can be reached from here")
 
 
 _SAMPLING: Mapping[str, Any] = {

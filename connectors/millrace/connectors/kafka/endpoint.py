@@ -1,4 +1,4 @@
-"""What a connection says of a Kafka cluster, for both clients: librdkafka plans on the driver, Spark's JVMs read.
+"""What a connection says of a Kafka cluster, for librdkafka, which plans on the driver and reads in tasks.
 
 Certificates and keys go to both as PEM texts, so that executors need none of the driver's files.
 """
@@ -32,7 +32,6 @@ _AIRFLOW_PARAMS: Mapping[str, str] = {
     "sasl.username": "",
     "sasl.password": "",
 }
-_LOGINS = "org.apache.kafka.common.security"
 
 
 class Mechanism(StrEnum):
@@ -41,10 +40,6 @@ class Mechanism(StrEnum):
     PLAIN = "PLAIN"
     SCRAM_SHA_256 = "SCRAM-SHA-256"
     SCRAM_SHA_512 = "SCRAM-SHA-512"
-
-    @property
-    def login_module(self) -> str:
-        return f"{_LOGINS}.{'plain.PlainLoginModule' if self is Mechanism.PLAIN else 'scram.ScramLoginModule'}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class Endpoint:
         return ("SASL_" if self.user else "") + ("SSL" if self.tls else "PLAINTEXT")
 
     def client_settings(self) -> dict[str, str | int]:
-        """For librdkafka."""
+        """Of librdkafka."""
         settings: dict[str, str | int] = {
             "bootstrap.servers": self.servers,
             "security.protocol": self.protocol,
@@ -95,32 +90,6 @@ class Endpoint:
             if self.tls.cert:
                 settings |= {"ssl.certificate.pem": self.tls.cert, "ssl.key.pem": self.tls.cert_key.value}
         return settings
-
-    def spark_options(self) -> dict[str, str]:
-        """For Spark's Kafka source, whose clients are Kafka's own."""
-        timeout_ms = str(round(self.timeout_s * 1000))
-        options = {
-            "bootstrap.servers": self.servers,
-            "security.protocol": self.protocol,
-            "request.timeout.ms": timeout_ms,
-            "default.api.timeout.ms": timeout_ms,
-        }
-        if self.user:
-            login = f"username={_quoted(self.user)} password={_quoted(self.password.value)}"
-            options |= {
-                "sasl.mechanism": self.mechanism,
-                "sasl.jaas.config": f"{self.mechanism.login_module} required {login};",
-            }
-        if self.tls:
-            if self.tls.ca:
-                options |= {"ssl.truststore.type": "PEM", "ssl.truststore.certificates": self.tls.ca}
-            if self.tls.cert:
-                options |= {
-                    "ssl.keystore.type": "PEM",
-                    "ssl.keystore.certificate.chain": self.tls.cert,
-                    "ssl.keystore.key": self.tls.cert_key.value,
-                }
-        return {f"kafka.{name}": value for name, value in options.items()}
 
 
 def endpoint(connection: Connection) -> Endpoint:
@@ -205,12 +174,6 @@ def _pkcs8(connection: Connection, pem: str) -> str:
             hint="a PEM file is expected, not locked by a password",
         ) from error
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def _quoted(text: str) -> str:
-    """A value in a JAAS line."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _bracketed(host: str) -> str:

@@ -1,4 +1,4 @@
-"""What a task does with the messages that Spark's Kafka source brings: decode, judge, report to the gate, pass on."""
+"""What a task does with the messages of its ranges: fetch, decode, judge, report to the gate, pass on."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ import pyarrow as pa
 
 from millrace.connectors.base import MAX_RAW_BYTES, DirtyRow, Gate
 from millrace.connectors.channel import timed
+from millrace.connectors.kafka.fetch import OFFSET, PARTITION, TIMESTAMP, VALUE, Fetch
+from millrace.connectors.kafka.offsets import Range
 from millrace.connectors.kafka.options import METADATA, KafkaOptions, Metadata, Policy
 from millrace.connectors.kafka.values import ValueParser, parser_of
 from millrace.connectors.log.arrays import ArrowArray, Flags, Ints, to_arrow_array, to_flags
 from millrace.connectors.wire.arrow_types import to_arrow
 from millrace.spec.types import Column
 
-VALUE, PARTITION, OFFSET, TIMESTAMP = "value", "partition", "offset", "timestamp"
-
 
 @dataclass(frozen=True)
 class MessageTask:
-    """Decodes messages; picklable. `columns` are those of the values, `not_before_us` makes older ones late.
+    """Reads the ranges whose numbers it is given; picklable. `columns` are those of the values.
+
+    Messages before `not_before_us` are late.
 
     Each message that came becomes a row or a dirty record, so rows and records together count what was really read.
     """
 
+    fetch: Fetch
+    ranges: tuple[Range, ...]
     options: KafkaOptions
     columns: tuple[Column, ...]
     gate: Gate
     not_before_us: int | None = None
     schema_file: bytes = b""
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         parser = parser_of(self.options, self.columns, self.schema_file)
-        for waited_s, batch in timed(batches):
+        mine = (self.ranges[number.as_py()] for batch in numbers for number in batch.column(0))
+        for waited_s, batch in timed(batch for wanted in mine for batch in self.fetch(wanted)):
             rows, dirty = self.decode(batch, parser)
             self.gate.admit(batch.num_rows, batch.nbytes)
             self.gate.done(rows.num_rows, batch.nbytes, dirty, waited_s)
@@ -82,22 +87,10 @@ class MessageTask:
         return pa.RecordBatch.from_arrays(columns, names)
 
 
-def source_columns(options: KafkaOptions, by_time: bool) -> list[str]:
-    """What the task needs of Spark's Kafka source, as SQL expressions."""
-    more = [_SQL[name] for name in options.metadata if name in _SQL]
-    return [VALUE, PARTITION, OFFSET, *([TIMESTAMP] if by_time else []), *more]
-
-
-# The last of several headers with one name counts, as in Kafka's own `lastHeader`.
-_HEADERS = (
-    "map_from_entries(filter(headers, (h, i) -> NOT exists(slice(headers, i + 2, size(headers)), g -> g.key = h.key)))"
-)
-_SQL = {
-    Metadata.KEY: "key AS _key",
-    Metadata.HEADERS: f"{_HEADERS} AS _headers",
-    Metadata.TIMESTAMP: "timestamp AS _timestamp",
-    Metadata.TOPIC: "topic AS _topic",
-}
+def parts_of(options: KafkaOptions, by_time: bool) -> tuple[str, ...]:
+    """What the task needs of each message besides its value and place."""
+    made_here = (Metadata.TOMBSTONE, Metadata.PARTITION, Metadata.OFFSET)
+    return (*([TIMESTAMP] if by_time else []), *(METADATA[n].name for n in options.metadata if n not in made_here))
 
 
 def _metadata(batch: pa.RecordBatch, name: Metadata, tombstones: Flags, keep: ArrowArray | None) -> ArrowArray:

@@ -1,8 +1,7 @@
-"""Kafka as a source: planned over librdkafka without a JVM, fetched by Spark's own Kafka source, decoded by column."""
+"""Kafka as a source: planned and fetched over librdkafka without a JVM, decoded by column."""
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
 from dataclasses import replace
 from datetime import datetime
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING
 from millrace.connectors.base import Gate, Lag, PlanRequest, Source, SourcePlan, SourceRead
 from millrace.connectors.kafka.client import Client
 from millrace.connectors.kafka.endpoint import Endpoint, endpoint
-from millrace.connectors.kafka.messages import MessageTask, source_columns
+from millrace.connectors.kafka.fetch import Fetch
+from millrace.connectors.kafka.messages import MessageTask, parts_of
 from millrace.connectors.kafka.offsets import Range, Watermark, behind
-from millrace.connectors.kafka.options import KafkaOptions, Metadata
+from millrace.connectors.kafka.options import KafkaOptions
 from millrace.connectors.kafka.plan import plan_topic
 from millrace.connectors.spark_schema import spark_ddl
-from millrace.connectors.spark_secrets import without_py4j_traces
 from millrace.connectors.spark_tasks import read_by_tasks
 from millrace.errors import ConfigError, SourceError
 
@@ -24,17 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-# Of Kafka's own consumer: fewer and larger fetches than it would make by itself.
-_FETCHING = {
-    "kafka.isolation.level": "read_committed",
-    "kafka.max.poll.records": "10000",
-    "kafka.max.partition.fetch.bytes": str(8 << 20),
-    "kafka.receive.buffer.bytes": str(1 << 20),
-    "kafka.client.id": "millrace",
-}
-_POLL_TIMEOUTS = 2  # Spark's consumer asks again while it polls, and gives up after this many
 _LAG_TIMEOUT_S = 5.0  # a person waits
 
 
@@ -54,20 +44,21 @@ class KafkaSource(Source):
         """The messages of the planned offsets. Raises SourceError when some of them are gone."""
         end = self._endpoint()
         self._check_still_there(Client(end), plan)
-        ranges = [Range(**r) for r in plan.details["ranges"] if r["start"] < r["end"]]
+        ranges = tuple(Range(**split) for split in plan.splits)
         if not ranges:
             return SourceRead(spark.createDataFrame([], spark_ddl(plan.columns)), gated=True)
         not_before = plan.details["not_before"]
         task = MessageTask(
+            Fetch(end, plan.details["topic"], parts_of(self.options, by_time=not_before is not None)),
+            ranges,
             self.options,
             plan.columns[: len(plan.columns) - len(self.options.metadata)],
             gate,
             _microseconds(not_before) if not_before else None,
             b64decode(plan.details["schema_file"]),
         )
-        frame = self._frame(spark, end, ranges, len(plan.splits))
-        wanted = frame.selectExpr(*source_columns(self.options, by_time=not_before is not None))
-        return read_by_tasks(wanted, task, plan.columns)
+        one_each = spark.range(0, len(ranges), 1, len(ranges)).toDF("range")
+        return read_by_tasks(one_each, task, plan.columns)
 
     def lag(self, watermark: Mapping[str, Any] | None) -> Lag:
         """Messages of each partition that no published run has read and that are still there."""
@@ -99,31 +90,6 @@ class KafkaSource(Source):
                     f" {r.start:,} to {min(first[r.partition], r.end) - 1:,}",
                     hint="start a new run, which plans anew by `lost_offsets`",
                 )
-
-    def _frame(self, spark: SparkSession, end: Endpoint, ranges: list[Range], splits: int) -> DataFrame:
-        name = self.options.topic
-        options = {
-            **end.spark_options(),
-            **_FETCHING,
-            "assign": json.dumps({name: [r.partition for r in ranges]}),
-            "startingOffsets": json.dumps({name: {str(r.partition): r.start for r in ranges}}),
-            "endingOffsets": json.dumps({name: {str(r.partition): r.end for r in ranges}}),
-            "failOnDataLoss": "true",
-            "includeHeaders": str(Metadata.HEADERS in self.options.metadata).lower(),
-            "minPartitions": str(splits),
-            "kafkaConsumer.pollTimeoutMs": str(round(_POLL_TIMEOUTS * end.timeout_s * 1000)),
-        }
-        with without_py4j_traces():
-            try:
-                return spark.read.format("kafka").options(**options).load()
-            except Exception as error:
-                if "Failed to find data source: kafka" in str(error) or "DATA_SOURCE_NOT_FOUND" in str(error):
-                    raise ConfigError(
-                        f"reading {end}: Spark has no Kafka source",
-                        hint="put the jars of org.apache.spark:spark-sql-kafka-0-10_2.13 into the folder that"
-                        " MILLRACE_JARS names",
-                    ) from error
-                raise
 
 
 def _microseconds(text: str) -> int:

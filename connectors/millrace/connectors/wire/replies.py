@@ -47,6 +47,11 @@ class ReplyCounter:
         self.count += found
         return found
 
+    def take_total(self) -> int:
+        """The sum of the integer replies since the last call."""
+        found, self.total = self.total, 0
+        return found
+
     def _read(self, lines: bytes, found: int) -> None:
         starts = {kind: lines.count(b"\n" + kind) + lines.startswith(kind) for kind in (b"+", b"-", b":")}
         if sum(starts.values()) != found:
