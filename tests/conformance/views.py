@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any, Protocol
 
-from millrace.connectors.base import KeyReader, SqlReader
+from millrace.connectors.readers import KeyReader, SqlReader
 from millrace.errors import NotFound
 from millrace.spec.connection import Connection
 from millrace.spec.connector import TargetRole, implementation

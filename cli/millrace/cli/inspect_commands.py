@@ -15,7 +15,7 @@ from millrace.cli.output import exits, results, show, table, to_json
 from millrace.cli.spec_commands import Json
 from millrace.cli.streams import streams
 from millrace.cli.workspace import KeptSpec, kept_spec, open_catalog
-from millrace.connectors.base import SqlResult
+from millrace.connectors.readers import SqlResult
 from millrace.errors import MillraceError, NotFound
 from millrace.jobs.docs_place import address
 from millrace.jobs.wording import count_text

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 from millrace.catalog import ApiRecord, Catalog, VersionRecord
-from millrace.connectors.base import Field, KeyReader, SqlReader
+from millrace.connectors.base import Field
+from millrace.connectors.readers import KeyReader, SqlReader
 from millrace.errors import NotFound
 from millrace.serving.call import Answer, Api, Call, Plan, Profile
 from millrace.spec.connection import resolve

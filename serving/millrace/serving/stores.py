@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
-from millrace.connectors.base import Form, SqlReader, SqlResult, SqlTable, StoredReader
+from millrace.connectors.readers import Form, SqlReader, SqlResult, SqlTable, StoredReader
 from millrace.errors import TransientError
 from millrace.serving.guards.breakers import Breaker, BreakerState
 from millrace.serving.metrics import Histogram, Metrics

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 from millrace.serving.kv.rows import Row, StoredRow, StoredRows
 from millrace.serving.sql.matching import matcher
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from millrace.connectors.base import KeyReader
+from millrace.connectors.readers import KeyReader
 from millrace.connectors.redis.client import Client
 from millrace.connectors.redis.endpoint import endpoint_of
 from millrace.connectors.redis.load import RedisTarget

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from millrace.connectors.base import SqlTable
 from millrace.connectors.clickhouse.answers import arrow_batch, row_maker
 from millrace.connectors.clickhouse.endpoint import Endpoint, endpoint_of, lost, store_error
 from millrace.connectors.clickhouse.layout import Marker, Place
 from millrace.connectors.clickhouse.link import READ_SETTINGS, client_options, own_words
 from millrace.connectors.clickhouse.options import ClickHouseOptions
+from millrace.connectors.readers import SqlTable
 from millrace.errors import NotFound, TransientError
 from millrace.spec.connection import Connection
 from millrace.spec.types import DataType, Kind

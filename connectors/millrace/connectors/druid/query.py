@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from millrace.connectors.base import SqlTable
 from millrace.connectors.druid.endpoint import endpoint_of, lost_text, refused
 from millrace.connectors.druid.layout import TIME, Marker, datasource_of, where
 from millrace.connectors.druid.link import CONNECT_S, CONTEXT, SQL_PATH
@@ -23,6 +22,7 @@ from millrace.connectors.druid.options import DruidOptions
 from millrace.connectors.druid.pointer import path as pointer_path
 from millrace.connectors.druid.values import converter
 from millrace.connectors.endings import Endings
+from millrace.connectors.readers import SqlTable
 from millrace.errors import NotFound, TransientError
 from millrace.spec.connection import Connection
 from millrace.spec.types import DataType

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from millrace.connectors.base import SqlTable
 from millrace.connectors.endings import Endings
 from millrace.connectors.mysql.client import TooSlow, driver_tls, explain
 from millrace.connectors.mysql.endpoint import Endpoint, endpoint
 from millrace.connectors.mysql.options import MysqlOptions
 from millrace.connectors.mysql.shards import is_pattern
+from millrace.connectors.readers import SqlTable
 from millrace.errors import SourceError, TransientError
 from millrace.spec.connection import Connection
 from millrace.spec.types import DataType, Kind

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import hiredis
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 from millrace.connectors.redis.client import Client, command
 from millrace.connectors.redis.endpoint import endpoint_of
 from millrace.connectors.redis.layout import Manifest, parse_manifest, pointer_key

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 from millrace.serving.kv.rows import StoredRow
 from millrace.serving.sql.execute import Answer
 from millrace.spec.types import Column, DataType, Kind, column

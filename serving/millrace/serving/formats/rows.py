@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from millrace.connectors.base import Field, Form
+from millrace.connectors.base import Field
+from millrace.connectors.readers import Form
 from millrace.connectors.wire.speedups import rows_message
 from millrace.connectors.wire.varint import varint
 from millrace.serving.formats.accept import Format

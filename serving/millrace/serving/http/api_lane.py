@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 from millrace.serving.call import Call, Context, Operation, Origin
 from millrace.serving.formats import Format, encode_row, encode_rows, negotiate
 from millrace.serving.guards import enter, leave_all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 from millrace.errors import TransientError
 from millrace.serving.call import Operation, Origin
 from millrace.serving.formats import encode_row

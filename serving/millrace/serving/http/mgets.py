@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 from millrace.errors import TransientError
 from millrace.serving.call import Operation, Origin
 from millrace.serving.formats import encode_rows

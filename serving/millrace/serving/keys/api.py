@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 from millrace.connectors.wire.text import parser, text_of
 from millrace.errors import NotFound
 from millrace.serving.call import Answer, Call, Operation

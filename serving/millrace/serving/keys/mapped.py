@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from millrace.connectors.base import Field, Form
+from millrace.connectors.base import Field
+from millrace.connectors.readers import Form
 from millrace.errors import MillraceError, TransientError
 from millrace.serving.keys.intervals import IntervalTable, schema_of, write_table
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from millrace.connectors.base import Form, OrderedReader
+from millrace.connectors.readers import Form, OrderedReader
 from millrace.connectors.wire.text import parser
 from millrace.serving.kv.rows import StoredRows
 from millrace.serving.refusals import Refused

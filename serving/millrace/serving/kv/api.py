@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from millrace.connectors.base import Form, StoredReader
+from millrace.connectors.readers import Form, StoredReader
 from millrace.errors import NotFound, TransientError
 from millrace.serving import tracing
 from millrace.serving.caches import Cache, Unkept

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 from millrace.serving.caches import Entry
 from millrace.serving.call import Api, Call, Operation, Origin
 from millrace.serving.kv.api import KvApi

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from millrace.connectors.base import Field, Form
+from millrace.connectors.base import Field
+from millrace.connectors.readers import Form
 from millrace.connectors.wire.text import parser, text_of
 from millrace.errors import SpecError
 from millrace.serving.caches import Cache

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from millrace.connectors.base import Form, StoredReader
+from millrace.connectors.readers import Form, StoredReader
 from millrace.errors import TransientError
 from millrace.serving.hand_run import HandRun
 

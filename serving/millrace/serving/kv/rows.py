@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from millrace.connectors.base import Form
+from millrace.connectors.readers import Form
 
 Row = Mapping[str, Any]
 

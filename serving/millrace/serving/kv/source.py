@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from millrace.connectors.base import Field, Form, KeyReader, StoredReader
+from millrace.connectors.base import Field
+from millrace.connectors.readers import Form, KeyReader, StoredReader
 from millrace.serving import tracing
 
 

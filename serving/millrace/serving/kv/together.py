@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from millrace.connectors.base import Form, StoredReader
+from millrace.connectors.readers import Form, StoredReader
 from millrace.serving.caches import Cache
 from millrace.serving.kv.rows import StoredRow
 

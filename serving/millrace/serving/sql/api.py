@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from millrace.catalog import ApiRecord, Catalog, VersionRecord
-from millrace.connectors.base import SqlReader
+from millrace.connectors.readers import SqlReader
 from millrace.errors import NotFound, TransientError
 from millrace.serving.caches.shared import Place, cache_of
 from millrace.serving.caches.values import ANSWERS

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from millrace.connectors.base import SqlReader, SqlTable
+from millrace.connectors.readers import SqlReader, SqlTable
 from millrace.errors import NotFound
 from millrace.serving.sql import cursor as cursors
 from millrace.serving.sql.compile import compile_query

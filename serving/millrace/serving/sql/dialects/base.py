@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from millrace.connectors.base import SqlTable
+from millrace.connectors.readers import SqlTable
 from millrace.serving.sql.faults import QueryError
 from millrace.serving.sql.shape import Output, Param, Shape, Sort
 from millrace.serving.sql.tree import Comparator, Function
