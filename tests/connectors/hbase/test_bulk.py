@@ -26,10 +26,10 @@ def test_files_are_taken_over_and_every_key_is_found_by_the_bloom_filter(hbase: 
     batch = record_batch({"id": keys, "note": pa.array(notes, pa.string())})
     of = store.publish("v1", batch)
     table = f"{store.asset}_v1"
-    regions = store.target._tables.regions("", table)
+    regions = store.target._link.regions("", table)
     assert len(regions) == 4
     java = Java(store.target._endpoint, "counting")
-    assert java.count(table, regions) == store.target._tables.count("", table) == store.target.count(of) == 3000
+    assert java.count(table, regions) == store.target._link.count("", table) == store.target.count(of) == 3000
     assert java.count(table, [Region(b"", b"")]) is None
     assert store.get(*keys) == batch.to_pylist()
     assert store.get("none") == [None]

@@ -145,12 +145,12 @@ def test_merge_changes_rows_takes_them_away_and_is_the_same_when_it_is_repeated(
 
 def test_a_table_of_somebody_else_is_left_alone(hbase: HBase) -> None:
     store = Store(hbase)
-    store.target._tables.create("", f"{store.asset}_v1", ["x"])
+    store.target._link.create("", f"{store.asset}_v1", ["x"])
     of = store.version("v1", people(1))
     with pytest.raises(TargetError, match="already has a table"):
         store.target.prepare(of)
     store.target.drop(of)
-    assert store.target._tables.exists("", f"{store.asset}_v1")
+    assert store.target._link.exists("", f"{store.asset}_v1")
 
 
 @pytest.mark.parametrize(

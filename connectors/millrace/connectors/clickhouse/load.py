@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from millrace.connectors.base import Loader, Target, Version
+from millrace.connectors.base import Loader, Version
 from millrace.connectors.clickhouse import layout, lines
 from millrace.connectors.clickhouse.endpoint import Endpoint, endpoint_of
 from millrace.connectors.clickhouse.layout import Marker, Place
 from millrace.connectors.clickhouse.link import Link
 from millrace.connectors.clickhouse.options import ClickHouseOptions
+from millrace.connectors.linked import LinkedTarget
 from millrace.errors import TargetError
 from millrace.spec.connection import Connection
 from millrace.spec.connector import Mode, Options
@@ -25,7 +26,7 @@ _ATOMIC = ("Atomic", "Replicated", "Shared")
 _NO_SIZE_LIMIT = {"max_table_size_to_drop": 0, "max_partition_size_to_drop": 0}
 
 
-class ClickHouseTarget(Target):
+class ClickHouseTarget(LinkedTarget[Link]):
     """One asset as a view over the current version's table; see `base.Target` for when what is called."""
 
     probes: ClassVar[bool] = False
@@ -35,15 +36,12 @@ class ClickHouseTarget(Target):
         assert isinstance(options, ClickHouseOptions)
         self.clickhouse = options
         self.key_columns = options.order_by
-        self._opened: Link | None = None
         self._database = options.database or ""
 
     def check(self, columns: Sequence[Column]) -> None:
         doing = "looking for the store"
-        try:
+        with self._checking():
             layout.check_columns(columns, self.clickhouse)
-        except ValueError as error:
-            raise TargetError(f"target {self.connection}: {error}", hint="change the target's options") from error
         found = self._link.version(doing)
         if found < _OLDEST:
             raise TargetError(
@@ -188,16 +186,8 @@ class ClickHouseTarget(Target):
             place = self._place_of(asset, "")
             self._link.command(f"taking {asset} away", f"DROP VIEW IF EXISTS {place.sql(place.view)}")
 
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-
-    @property
-    def _link(self) -> Link:
-        if self._opened is None:
-            self._opened = Link(endpoint_of(self.connection))
-        return self._opened
+    def _connect(self) -> Link:
+        return Link(endpoint_of(self.connection))
 
     @property
     def _endpoint(self) -> Endpoint:

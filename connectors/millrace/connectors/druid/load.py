@@ -7,12 +7,13 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from millrace.connectors.base import Loader, Target, Version
+from millrace.connectors.base import Loader, Version
 from millrace.connectors.druid import layout, pointer, replaced, supervisor, tasks
 from millrace.connectors.druid.endpoint import Endpoint, endpoint_of
 from millrace.connectors.druid.layout import Marker, Staged
 from millrace.connectors.druid.link import Link
 from millrace.connectors.druid.options import DruidOptions
+from millrace.connectors.linked import LinkedTarget
 from millrace.connectors.streams import Streams
 from millrace.errors import ConfigError, NotFound, TargetError
 from millrace.spec.connection import Connection
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _REFRESH = "load everything anew with `millrace run --full-refresh`"
 
 
-class DruidTarget(Target, Streams):
+class DruidTarget(LinkedTarget[Link], Streams):
     """One asset as a datasource for each version, and a pointer; see `base.Target` for when what is called.
 
     Versions of `append` share one datasource: Druid replaces the interval's segments when the load ends, and gets those
@@ -40,15 +41,12 @@ class DruidTarget(Target, Streams):
         super().__init__(options, connection)
         assert isinstance(options, DruidOptions)
         self.druid = options
-        self._opened: Link | None = None
 
     def check(self, columns: Sequence[Column]) -> None:
         doing = "looking for the store"
-        try:
+        with self._checking():
             layout.check_columns(columns, self.druid)
             layout.input_source(self._endpoint.staging or "file://", ())
-        except ValueError as error:
-            raise TargetError(f"target {self.connection}: {error}", hint="change the target's options") from error
         self._staging_url()
         if self._link.get(doing, "/druid/indexer/v1/workers") is None:
             raise TargetError(
@@ -192,16 +190,8 @@ class DruidTarget(Target, Streams):
         topic = supervisor.end(self._link, f"ending the stream of {asset}", asset, name)
         return topic and f"the supervisor that read '{topic}' into '{name}' is ended; what it has read stays"
 
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-
-    @property
-    def _link(self) -> Link:
-        if self._opened is None:
-            self._opened = Link(self._endpoint)
-        return self._opened
+    def _connect(self) -> Link:
+        return Link(self._endpoint)
 
     @property
     def _endpoint(self) -> Endpoint:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from millrace.connectors.base import BatchTask, Field, Loader, Target, Version
+from millrace.connectors.base import BatchTask, Field, Loader, Version
 from millrace.connectors.hbase import layout
 from millrace.connectors.hbase.endpoint import Endpoint, endpoint_of
 from millrace.connectors.hbase.layout import Manifest, version_column
 from millrace.connectors.hbase.options import HBaseOptions, LoadPath
 from millrace.connectors.hbase.tables import Tables
 from millrace.connectors.hbase.values import key_maker, row_decoder
+from millrace.connectors.linked import LinkedTarget
 from millrace.errors import TargetError, TransientError
 from millrace.spec.connection import Connection
 from millrace.spec.connector import Mode, Options
@@ -32,7 +33,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class HBaseTarget(Target):
+class HBaseTarget(LinkedTarget[Tables]):
     """One asset's rows in a table of its version; see `base.Target` for when what is called."""
 
     probes: ClassVar[bool] = False
@@ -44,15 +45,12 @@ class HBaseTarget(Target):
         self.key_columns = options.template.columns
         self._clock = clock
         self._endpoint: Endpoint = endpoint_of(connection)
-        self._opened: Tables | None = None
         self._foreseen: dict[str, list[bytes]] = {}  # by version, where to split its table
 
     def check(self, columns: Sequence[Column]) -> None:
-        try:
+        with self._checking():
             layout.row_key_of(self.hbase).check({column.name: column.type for column in columns})
             layout.places_of([Field(column, 1) for column in columns], self.hbase)
-        except ValueError as error:
-            raise TargetError(f"target {self.connection}: {error}", hint="change the target's options") from error
         if self.hbase.load is LoadPath.BULK and not self._endpoint.bulk:
             raise TargetError(
                 f"target {self.connection}: `load: bulk` needs HBase's Java client and a folder for files",
@@ -63,7 +61,7 @@ class HBaseTarget(Target):
                 f"target {self.connection}: `regions` needs HBase's Java client: Thrift can't split a new table",
                 hint="add `hbase_home` (or `classpath`) to the connection's URL, see docs/hbase.md",
             )
-        self._tables.names("looking for the store")
+        self._link.names("looking for the store")
 
     def wanted_keys(self, version: Version) -> int:
         """Some for each region, where the row key's form alone doesn't tell where to split a new table."""
@@ -81,27 +79,27 @@ class HBaseTarget(Target):
         """Announce the version and make its table. What an earlier attempt at it has left is removed."""
         doing = f"preparing version {version.id} of {version.asset}"
         self._refuse_current(version, doing, "load it as a new version")
-        known = self._tables.manifests(doing, version.asset)
+        known = self._link.manifests(doing, version.asset)
         line = [m for m in known.values() if m.rows_id == version.rows_id]
         stamp_ms = max([round(self._clock().timestamp() * 1000), *(m.stamp_ms + 1 for m in line)])
         manifest = self._manifest(version, stamp_ms)
-        there = self._tables.exists(doing, manifest.table)
+        there = self._link.exists(doing, manifest.table)
         if not version.own_rows:
             if not there:
                 raise self._gone(doing, manifest)
-            self._tables.announce(doing, manifest)
+            self._link.announce(doing, manifest)
             return
         if there and not line:
             raise TargetError(
                 f"{doing}: {self._endpoint} already has a table {manifest.table}, and it is no version of that asset",
                 hint="name another one with the target's option `table`, or drop that one",
             )
-        self._tables.announce(doing, manifest)
+        self._link.announce(doing, manifest)
         if self._endpoint.bulk and version.id in known:
             self._staging(known[version.id]).remove()
         if there:
-            self._tables.drop(doing, manifest.table)
-        self._create(doing, manifest, self._tables.current(doing, version.asset))
+            self._link.drop(doing, manifest.table)
+        self._create(doing, manifest, self._link.current(doing, version.asset))
 
     def loader(self, version: Version) -> Loader:
         doing = f"loading version {version.id} of {version.asset}"
@@ -113,7 +111,7 @@ class HBaseTarget(Target):
             return ThriftLoader(self._endpoint, manifest, merge=merge, deletes=version.deletes)
         from millrace.connectors.hbase.bulk import BulkLoader
 
-        bounds = [region.start for region in self._tables.regions(doing, manifest.table) if region.start]
+        bounds = [region.start for region in self._link.regions(doing, manifest.table) if region.start]
         return BulkLoader(self._endpoint, manifest, bounds, auto=self.hbase.load is LoadPath.AUTO)
 
     def seal(self, version: Version) -> None:
@@ -136,10 +134,10 @@ class HBaseTarget(Target):
             from millrace.connectors.hbase.java import Java
 
             if Java.is_at_hand():
-                found = Java(self._endpoint, doing).count(table, self._tables.regions(doing, table))
+                found = Java(self._endpoint, doing).count(table, self._link.regions(doing, table))
                 if found is not None:
                     return found
-        return self._tables.count(doing, table)
+        return self._link.count(doing, table)
 
     def probed(self, version: Version) -> bool:
         """A merge shares its table with the rows of earlier versions, which a count of the table would count too."""
@@ -160,7 +158,7 @@ class HBaseTarget(Target):
         key_of, decode = key_maker(manifest), row_decoder(manifest)
         rows = python_rows(sample)
         keys = [key_of({name: row[name] for name in manifest.row_key.template.columns}) for row in rows]
-        held = self._tables.rows(doing, manifest.table, keys)
+        held = self._link.rows(doing, manifest.table, keys)
         found = []
         for key, row in zip(keys, rows, strict=True):
             got = decode(held[key]) if key in held else None
@@ -172,58 +170,50 @@ class HBaseTarget(Target):
 
     def publish(self, version: Version) -> None:
         doing = f"publishing version {version.id} of {version.asset}"
-        manifest = self._tables.manifests(doing, version.asset).get(version.id)
-        if manifest is None or not self._tables.usable(doing, manifest.table):
+        manifest = self._link.manifests(doing, version.asset).get(version.id)
+        if manifest is None or not self._link.usable(doing, manifest.table):
             state = "nothing" if manifest is None else f"no table {manifest.table} in use"
             raise TargetError(
                 f"{doing}: {self._endpoint} has {state} of this version",
                 hint="somebody has dropped it: run the spec again to load a new version",
             )
         for _ in range(_PUBLISH_ATTEMPTS):
-            raw = self._tables.pointer(doing, version.asset)
-            now = None if raw is None else self._tables.parse(version.asset, raw)
+            raw = self._link.pointer(doing, version.asset)
+            now = None if raw is None else self._link.parse(version.asset, raw)
             if now is not None and now.version == version.id:
                 return
-            if self._tables.swap(doing, raw, manifest.published(self._clock(), None if now is None else now.version)):
+            if self._link.swap(doing, raw, manifest.published(self._clock(), None if now is None else now.version)):
                 return
         raise TransientError(f"{doing} in {self._endpoint}: somebody else moves the pointer all the time")
 
     def current(self, asset: str) -> str | None:
-        found = self._tables.current(f"looking up the current version of {asset}", asset)
+        found = self._link.current(f"looking up the current version of {asset}", asset)
         return None if found is None else found.version
 
     def drop(self, version: Version) -> None:
         """Remove the version's table, unless it was never announced here: then the table is somebody else's."""
         doing = f"dropping version {version.id} of {version.asset}"
         self._refuse_current(version, doing, "publish another one first")
-        manifest = self._tables.manifests(doing, version.asset).get(version.id)
+        manifest = self._link.manifests(doing, version.asset).get(version.id)
         if manifest is None:
             return
-        self._tables.drop(doing, manifest.table)
+        self._link.drop(doing, manifest.table)
         if self._endpoint.bulk:
             self._staging(manifest).remove()
-        self._tables.withdraw(doing, version.asset, [version_column(version.id)])
+        self._link.withdraw(doing, version.asset, [version_column(version.id)])
 
     def forget(self, version: Version) -> None:
         doing = f"forgetting version {version.id} of {version.asset}"
         self._refuse_current(version, doing, "publish another one first", exactly=True)
-        self._tables.withdraw(doing, version.asset, [version_column(version.id)])
+        self._link.withdraw(doing, version.asset, [version_column(version.id)])
 
     def unpublish(self, asset: str) -> None:
         doing = f"unpublishing {asset}"
-        versions = self._tables.manifests(doing, asset)
-        self._tables.withdraw(doing, asset, [layout.CURRENT, *map(version_column, versions)])
+        versions = self._link.manifests(doing, asset)
+        self._link.withdraw(doing, asset, [layout.CURRENT, *map(version_column, versions)])
 
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-
-    @property
-    def _tables(self) -> Tables:
-        if self._opened is None:
-            self._opened = Tables(self._endpoint)
-        return self._opened
+    def _connect(self) -> Tables:
+        return Tables(self._endpoint)
 
     def _create(self, doing: str, manifest: Manifest, current: Manifest | None) -> None:
         """Make the version's table; split as the row key's form says, or as HBase has split the current version's.
@@ -231,11 +221,11 @@ class HBaseTarget(Target):
         Where both leave it in fewer parts than asked for, the keys that are about to be loaded say where.
         """
         splits = manifest.row_key.split_points(self.hbase.regions)
-        if not splits and current is not None and self._tables.exists(doing, current.table):
-            splits = [region.start for region in self._tables.regions(doing, current.table) if region.start]
+        if not splits and current is not None and self._link.exists(doing, current.table):
+            splits = [region.start for region in self._link.regions(doing, current.table) if region.start]
         splits = max(splits, self._foreseen.get(manifest.version, []), key=len)
         if not splits or not self._endpoint.has_java:
-            self._tables.create(doing, manifest.table, manifest.families)
+            self._link.create(doing, manifest.table, manifest.families)
             return
         from millrace.connectors.hbase.java import Java
 
@@ -250,7 +240,7 @@ class HBaseTarget(Target):
         return Manifest.of(version, self.hbase, self._endpoint.namespace, stamp_ms)
 
     def _stored(self, version: Version, doing: str) -> Manifest:
-        found = self._tables.manifests(doing, version.asset).get(version.id)
+        found = self._link.manifests(doing, version.asset).get(version.id)
         if found is None:
             raise self._gone(doing, self._manifest(version, 0))
         return found
@@ -263,7 +253,7 @@ class HBaseTarget(Target):
 
     def _refuse_current(self, version: Version, doing: str, hint: str, *, exactly: bool = False) -> None:
         """Never touch what readers see: the current version, or rows that it shares unless `exactly` it is meant."""
-        now = self._tables.current(doing, version.asset)
+        now = self._link.current(doing, version.asset)
         if now is None:
             return
         shares = version.own_rows and now.rows_id == version.rows_id and not exactly

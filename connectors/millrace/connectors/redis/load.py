@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from millrace.connectors.base import BatchTask, Loader, Target, Version
+from millrace.connectors.base import BatchTask, Loader, Version
+from millrace.connectors.linked import LinkedTarget
 from millrace.connectors.redis.endpoint import Address, Endpoint, endpoint_of
 from millrace.connectors.redis.layout import Manifest, parse_manifest, pointer_key, versions_key
 from millrace.connectors.redis.link import Store
@@ -36,7 +37,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class RedisTarget(Target):
+class RedisTarget(LinkedTarget[Store]):
     """One asset's rows as keys of one Redis, cluster or embedded server; see `base.Target` for when what is called."""
 
     probes: ClassVar[bool] = True
@@ -47,14 +48,11 @@ class RedisTarget(Target):
         self.redis = options
         self.key_columns = options.template.columns
         self._clock = clock
-        self._opened: Store | None = None
         self._erased_in_tasks: set[str] = set()
 
     def check(self, columns: Sequence[Column]) -> None:
-        try:
+        with self._checking("`key`"):
             self.redis.template.check({column.name: column.type for column in columns})
-        except ValueError as error:
-            raise TargetError(f"target {self.connection}: {error}", hint="change the target's `key`") from error
         if self.redis.members is not None:
             from millrace.connectors.redis.collections import column_problem
 
@@ -65,7 +63,7 @@ class RedisTarget(Target):
                     hint="let the transform end with one row a key: the key's columns, and its arrays",
                 )
         doing = "looking for the store"
-        for _, reply in self._store.everywhere(doing, "PING"):
+        for _, reply in self._link.everywhere(doing, "PING"):
             if reply != b"PONG":
                 raise TargetError(f"{doing}: {self._endpoint} answers {reply!r}", hint="is it a Redis?")
 
@@ -79,7 +77,7 @@ class RedisTarget(Target):
         elif self._stored_manifest(version, doing) is not None:
             self.sweep(version)
         key = versions_key(version.asset)
-        self._store.call(doing, key, "HSET", key, version.id, manifest.to_json())
+        self._link.call(doing, key, "HSET", key, version.id, manifest.to_json())
 
     def loader(self, version: Version) -> Loader:
         from millrace.connectors.redis.loader import RedisLoader
@@ -103,7 +101,7 @@ class RedisTarget(Target):
         found = []
         for row in python_rows(sample):
             key = key_of({name: row[name] for name in manifest.key.columns})
-            raw = self._store.call(doing, key, name, key, *more)
+            raw = self._link.call(doing, key, name, key, *more)
             got = None if is_missing(raw) else decode((key, raw) if manifest.value.collection else raw)
             expected = {field.name: row[field.name] for field in manifest.fields}
             if got is None or not same(comparable(manifest, got), comparable(manifest, expected)):
@@ -120,10 +118,10 @@ class RedisTarget(Target):
             )
         pointer = pointer_key(version.asset)
         for _ in range(_PUBLISH_ATTEMPTS):
-            _, raw = self._store.transaction(doing, pointer, [("WATCH", pointer), ("GET", pointer)])
+            _, raw = self._link.transaction(doing, pointer, [("WATCH", pointer), ("GET", pointer)])
             now = None if raw is None else parse_manifest(raw, self._where(pointer))
             if now is not None and now.version == version.id:
-                self._store.transaction(doing, pointer, [("UNWATCH",), ("PUBLISH", pointer, version.id)])
+                self._link.transaction(doing, pointer, [("UNWATCH",), ("PUBLISH", pointer, version.id)])
                 return
             published = manifest.published(self._clock(), None if now is None else now.version)
             if self._swap(doing, pointer, published):
@@ -132,7 +130,7 @@ class RedisTarget(Target):
 
     def current(self, asset: str) -> str | None:
         pointer = pointer_key(asset)
-        raw = self._store.call(f"looking up the current version of {asset}", pointer, "GET", pointer)
+        raw = self._link.call(f"looking up the current version of {asset}", pointer, "GET", pointer)
         return None if raw is None else parse_manifest(raw, self._where(pointer)).version
 
     def eraser(self, version: Version) -> BatchTask | None:
@@ -158,12 +156,12 @@ class RedisTarget(Target):
             return
         if version.id not in self._erased_in_tasks:
             self.sweep(version)
-        self._store.call(doing, versions_key(version.asset), "HDEL", versions_key(version.asset), version.id)
+        self._link.call(doing, versions_key(version.asset), "HDEL", versions_key(version.asset), version.id)
 
     def forget(self, version: Version) -> None:
         doing = f"forgetting version {version.id} of {version.asset}"
         self._refuse_current(version, doing, "publish another one first")
-        self._store.call(doing, versions_key(version.asset), "HDEL", versions_key(version.asset), version.id)
+        self._link.call(doing, versions_key(version.asset), "HDEL", versions_key(version.asset), version.id)
 
     def sweep(self, version: Version) -> int:
         """Remove every key of a version when the rows that say which are gone; the number of keys removed.
@@ -175,7 +173,7 @@ class RedisTarget(Target):
         self._refuse_current(version, doing, "publish another one first")
         pattern = _escaped(f"{version.asset}:{version.rows_id}:") + "*"
         removed = 0
-        for address in self._store.addresses(doing):
+        for address in self._link.addresses(doing):
             for keys in self._scan(doing, address, pattern):
                 removed += self._unlink(doing, address, keys)
         return removed
@@ -183,36 +181,28 @@ class RedisTarget(Target):
     def unpublish(self, asset: str) -> None:
         doing = f"unpublishing {asset}"
         pointer = pointer_key(asset)
-        self._store.transaction(doing, pointer, [("MULTI",), ("DEL", pointer), ("PUBLISH", pointer, ""), ("EXEC",)])
-        self._store.call(doing, versions_key(asset), "DEL", versions_key(asset))
+        self._link.transaction(doing, pointer, [("MULTI",), ("DEL", pointer), ("PUBLISH", pointer, ""), ("EXEC",)])
+        self._link.call(doing, versions_key(asset), "DEL", versions_key(asset))
 
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-
-    @property
-    def _store(self) -> Store:
-        if self._opened is None:
-            self._opened = Store(endpoint_of(self.connection))
-        return self._opened
+    def _connect(self) -> Store:
+        return Store(endpoint_of(self.connection))
 
     @property
     def _endpoint(self) -> Endpoint:
-        return self._store.endpoint
+        return self._link.endpoint
 
     def _where(self, key: str) -> str:
         return f"the key {key} in {self._endpoint}"
 
     def _stored_manifest(self, version: Version, doing: str) -> Manifest | None:
         key = versions_key(version.asset)
-        raw = self._store.call(doing, key, "HGET", key, version.id)
+        raw = self._link.call(doing, key, "HGET", key, version.id)
         return None if raw is None else parse_manifest(raw, f"field {version.id} of {self._where(key)}")
 
     def _check_line(self, manifest: Manifest, doing: str) -> None:
         """The rows that a merge goes on changing are there, and written as this version writes them."""
         key = versions_key(manifest.asset)
-        stored = self._store.call(doing, key, "HGETALL", key)
+        stored = self._link.call(doing, key, "HGETALL", key)
         line = [found for raw in stored[1::2] if (found := parse_manifest(raw, self._where(key))).rows == manifest.rows]
         if not line:
             raise TargetError(
@@ -232,20 +222,20 @@ class RedisTarget(Target):
     def _swap(self, doing: str, pointer: str, manifest: Manifest) -> bool:
         """Whether the pointer moved; False when somebody else has moved it since it was watched."""
         commands = [("MULTI",), ("SET", pointer, manifest.to_json()), ("PUBLISH", pointer, manifest.version), ("EXEC",)]
-        return self._store.transaction(doing, pointer, commands)[-1] is not None
+        return self._link.transaction(doing, pointer, commands)[-1] is not None
 
     def _unlink(self, doing: str, address: Address, keys: Sequence[bytes]) -> int:
         if not keys:
             return 0
         if self._endpoint.cluster:  # where one command can't have keys of several slots
-            return sum(self._store.all_at(doing, address, [("UNLINK", key) for key in keys]))
-        return int(self._store.at(doing, address, "UNLINK", *keys))
+            return sum(self._link.all_at(doing, address, [("UNLINK", key) for key in keys]))
+        return int(self._link.at(doing, address, "UNLINK", *keys))
 
     def _scan(self, doing: str, address: Address, pattern: str) -> Iterator[list[bytes]]:
         cursor = b"0"
         while True:
             started = time.perf_counter()
-            cursor, keys = self._store.at(doing, address, "SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)
+            cursor, keys = self._link.at(doing, address, "SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)
             yield keys
             if cursor == b"0":
                 return
