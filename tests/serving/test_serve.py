@@ -61,6 +61,18 @@ def test_workers_share_a_port_and_a_crashed_one_is_replaced(settings: Settings, 
     assert not answers(url)
 
 
+def test_a_server_says_that_it_leaves_while_it_still_answers(settings: Settings, publisher: Publisher) -> None:
+    publisher.publish(people(10))
+    with millrace_serve(settings, "--lame-duck", "600") as (process, url, _):
+        assert httpx.get(f"{url}/readyz", timeout=30).status_code == 200
+        process.terminate()
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 503, "the word that it leaves")
+        assert answers(url)
+        for worker in workers_of(process.pid):
+            os.kill(worker, signal.SIGKILL)
+        assert process.wait(60) == 0
+
+
 def test_workers_leave_with_their_supervisor(settings: Settings, publisher: Publisher) -> None:
     publisher.publish(people(10))
     with millrace_serve(settings) as (process, url, _):

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
-from millrace.connectors.readers import Form, SqlReader, SqlResult, SqlTable, StoredReader
+from millrace.connectors.readers import Form, OrderedReader, SqlReader, SqlResult, SqlTable, StoredReader
 from millrace.errors import TransientError
+from millrace.serving import tracing
 from millrace.serving.guards.breakers import Breaker, BreakerState
 from millrace.serving.metrics import Histogram, Metrics
 from millrace.spec.types import DataType
@@ -115,6 +116,29 @@ class GuardedRows:
         return await self._store.call(self._reader.fetch_all(form, keys, stored_keys), started)
 
 
+class GuardedOrder:
+    """An `OrderedReader` behind its store's breaker. What it can do is what the reader can."""
+
+    def __init__(self, reader: OrderedReader, store: StoreBreaker, connector: str) -> None:
+        self._reader = reader
+        self._store = store
+        self._connector = connector
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        return self._reader.key_columns
+
+    async def floor(self, key: Any) -> Mapping[str, Any] | None:
+        started = self._store.enter()
+        with tracing.span(f"{self._connector} floor"):
+            return await self._store.call(self._reader.floor(key), started)
+
+    async def scan(self, prefix: Sequence[Any], limit: int, after: Any = None) -> Sequence[Mapping[str, Any]]:
+        started = self._store.enter()
+        with tracing.span(f"{self._connector} scan"):
+            return await self._store.call(self._reader.scan(prefix, limit, after), started)
+
+
 class GuardedSql:
     """A `SqlReader` behind its store's breaker."""
 
@@ -142,7 +166,8 @@ class GuardedSql:
         timeout_s: float | None = None,
     ) -> SqlResult:
         started = self._store.enter()
-        return await self._store.call(self._reader.query(sql, params, types=types, timeout_s=timeout_s), started)
+        with tracing.span(f"{self.dialect} query"):
+            return await self._store.call(self._reader.query(sql, params, types=types, timeout_s=timeout_s), started)
 
     async def stream(
         self,
@@ -155,8 +180,9 @@ class GuardedSql:
         started = self._store.enter()
         batches = self._reader.stream(sql, params, types=types, timeout_s=timeout_s)
         try:
-            async for batch in batches:
-                yield batch
+            with tracing.pausing_span(f"{self.dialect} stream"):
+                async for batch in batches:
+                    yield batch
         except GeneratorExit:
             self._store.breaker.forget()  # the client has read enough: its store is not to blame
             raise

@@ -7,8 +7,8 @@ environment variables say. A request's `traceparent` (W3C Trace Context) is take
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 _SWITCHES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -61,6 +61,25 @@ def span(name: str, parent: Any = None, **attributes: str) -> AbstractContextMan
         name, context=parent, attributes={f"millrace.{key}": value for key, value in attributes.items()}
     )
     return context
+
+
+@contextmanager
+def pausing_span(name: str) -> Iterator[None]:
+    """A span around work that others' work comes between, as of a stream: it is nobody's parent."""
+    if _Tracing.tracer is None:
+        yield
+        return
+    from opentelemetry.trace import Status, StatusCode
+
+    found = _Tracing.tracer.start_span(name)
+    try:
+        yield
+    except Exception as error:
+        found.record_exception(error)
+        found.set_status(Status(StatusCode.ERROR, str(error)))
+        raise
+    finally:
+        found.end()
 
 
 _HEADERS = ("traceparent", "tracestate")

@@ -18,6 +18,7 @@ from millrace.serving.kv.rows import StoredRow, StoredRows
 from millrace.serving.kv.source import row_form, stored_reader
 from millrace.serving.plans import Host, KvPlan
 from millrace.serving.refusals import Refused, TooLarge
+from millrace.serving.stores import GuardedOrder
 from millrace.serving.views import narrowed_row, narrowed_rows
 from millrace.spec.types import Kind
 
@@ -42,6 +43,8 @@ class IntervalApi:
         self._type = next((f.column.type for f in plan.fields if f.name == interval.start), None)
         if self._type is None or all(f.name != interval.end for f in plan.fields):
             raise NotFound(f"the interval of {plan.api} names columns that {plan.asset} doesn't have")
+        store = host.breakers.of(str(plan.options["connection"]))
+        self._ordered = GuardedOrder(self._reader, store, plan.connector)
         self._mapped: MappedTable | None = None
         if not hasattr(self._reader, "floor"):
             rows = getattr(self._reader, "all_rows", None)
@@ -101,7 +104,7 @@ class IntervalApi:
         if self._mapped is not None:
             table: IntervalTable = await self._mapped.of(form)
             return [table.find(key) for key in parsed], table.version
-        rows = await asyncio.gather(*(self._reader.floor(key) for key in parsed))
+        rows = await asyncio.gather(*(self._ordered.floor(key) for key in parsed))
         held = [
             row if row is not None and row[self._end] is not None and row[self._end] >= key else None
             for row, key in zip(rows, parsed, strict=True)

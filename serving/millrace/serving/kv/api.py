@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
-from millrace.connectors.readers import Form, StoredReader
+from millrace.connectors.readers import Form, OrderedReader, StoredReader
 from millrace.errors import NotFound, TransientError
 from millrace.serving import tracing
 from millrace.serving.caches import Cache, Unkept
@@ -21,7 +21,7 @@ from millrace.serving.kv.together import Sorting, fetch_together, rows_together,
 from millrace.serving.plans import Host, Kind, KvPlan, compile_kv
 from millrace.serving.refusals import Refused, TooLarge
 from millrace.serving.signing import signing_key
-from millrace.serving.stores import GuardedRows
+from millrace.serving.stores import GuardedOrder, GuardedRows
 from millrace.serving.views import View, narrowed_row, narrowed_rows, within
 
 DEFAULT_MOST_KEYS = 1000
@@ -37,7 +37,8 @@ class KvApi:
         self._signing_key: bytes | None = None
         self._reader = plan.reader(host.settings)
         self.rows = stored_reader(self._reader, plan.asset, plan.fields)
-        self._source: StoredReader = GuardedRows(self.rows, host.breakers.of(str(plan.options["connection"])))
+        self._store = host.breakers.of(str(plan.options["connection"]))
+        self._source: StoredReader = GuardedRows(self.rows, self._store)
         if tracing.on():
             self._source = TracedReader(self._source, plan.connector)
         self._gathered: Callable[[Form, Any, bytes], Awaitable[tuple[Form, Any]]] = (
@@ -264,7 +265,7 @@ class KvApi:
             )
         if self._signing_key is None:
             self._signing_key = signing_key(self._settings)
-        ordered: Any = self._reader
+        ordered = GuardedOrder(cast(OrderedReader, self._reader), self._store, self.plan.connector)
         return await scan(ordered, self._source.form, self.plan.api, arguments, self.most_keys, self._signing_key)
 
 
