@@ -145,6 +145,7 @@ def test_the_example_is_served_a_bad_version_is_refused_and_a_rollback_brings_th
         rest = scan(prefix="bergen", after=page.headers["millrace-next"])
         ids = [row["id"] for row in page.json()["rows"] + rest.json()["rows"]]
         assert ids == list(range(1, USERS, 4))
+        assert "/v1/kv/users_by_city:scan" in client.get("/openapi.json").json()["paths"]
         for library in (place.client(), connect(running.url)):
             users_of = library.kv("users_by_city")
             first_page = users_of.scan("bergen", limit=70)

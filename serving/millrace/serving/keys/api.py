@@ -6,9 +6,9 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from millrace.connectors.readers import Form
+from millrace.connectors.readers import Form, OrderedReader
 from millrace.connectors.wire.text import parser, text_of
 from millrace.errors import NotFound
 from millrace.serving.call import Answer, Call, Operation
@@ -44,7 +44,7 @@ class IntervalApi:
         if self._type is None or all(f.name != interval.end for f in plan.fields):
             raise NotFound(f"the interval of {plan.api} names columns that {plan.asset} doesn't have")
         store = host.breakers.of(str(plan.options["connection"]))
-        self._ordered = GuardedOrder(self._reader, store, plan.connector)
+        self._ordered = GuardedOrder(cast(OrderedReader, self._reader), store, plan.connector)
         self._mapped: MappedTable | None = None
         if not hasattr(self._reader, "floor"):
             rows = getattr(self._reader, "all_rows", None)
