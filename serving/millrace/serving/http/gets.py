@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from millrace.connectors.readers import Form
-from millrace.errors import TransientError
 from millrace.serving.call import Operation, Origin
 from millrace.serving.formats import encode_row
 from millrace.serving.guards import leave_all
@@ -44,20 +43,13 @@ async def _fetch(gets: Gathered, form: Form, places: Sequence[int], stored_keys:
     keys = gets.asked
     if len(places) < len(keys):
         stored_keys = [stored_keys[place] for place in places]
-    try:
-        texts = [keys[place].decode() for place in places]
-        later, rows = await gets.lane.api.fetch_together(form, texts, stored_keys)
-    except (TransientError, TimeoutError) as error:
-        leave_all(gets.ended, error)
-        _give_instead(gets, places, form, stored_keys, error)
-    except Exception as error:
-        gets.part(places, error)
-    except BaseException as error:
-        leave_all(gets.ended, error)
-        gets.abort(places)
-        raise
-    else:
-        _give(gets, places, later, rows, Origin.STORE)
+    found = await gets.asked_for(
+        places,
+        lambda: gets.lane.api.fetch_together(form, [keys[place].decode() for place in places], stored_keys),
+        lambda error: _give_instead(gets, places, form, stored_keys, error),
+    )
+    if found is not None:
+        _give(gets, places, *found, Origin.STORE)
         leave_all(gets.ended, None)
 
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 from millrace.connectors.readers import Form
-from millrace.errors import TransientError
 from millrace.serving.call import Operation, Origin
 from millrace.serving.formats import encode_rows
 from millrace.serving.guards import leave_all
@@ -49,24 +48,20 @@ async def answer_mgets(mgets: Gathered) -> None:
         return
     if not mgets.enter(Operation.MULTI_GET, context, everyone):
         return
-    try:
-        later, rows, missing = await api.multi_get_together(form, keys.given, keys.stored)
-    except (TransientError, TimeoutError) as error:
-        leave_all(mgets.ended, error)
-        _give_instead(mgets, form, keys, error)
-    except Exception as error:
-        mgets.part(everyone, error)
-    except BaseException as error:
-        leave_all(mgets.ended, error)
-        mgets.abort(everyone)
-        raise
-    else:
-        all_fetched = len(missing) == len(keys.stored)
-        for place in everyone:
-            mine = keys.of(place)
-            fetched = all_fetched or bisect_left(missing, mine.start) < bisect_left(missing, mine.stop)
-            _give(mgets, place, StoredRows(later, rows[mine]), Origin.STORE if fetched else Origin.L1)
-        leave_all(mgets.ended, None)
+    found = await mgets.asked_for(
+        everyone,
+        lambda: api.multi_get_together(form, keys.given, keys.stored),
+        lambda error: _give_instead(mgets, form, keys, error),
+    )
+    if found is None:
+        return
+    later, rows, missing = found
+    all_fetched = len(missing) == len(keys.stored)
+    for place in everyone:
+        mine = keys.of(place)
+        fetched = all_fetched or bisect_left(missing, mine.start) < bisect_left(missing, mine.stop)
+        _give(mgets, place, StoredRows(later, rows[mine]), Origin.STORE if fetched else Origin.L1)
+    leave_all(mgets.ended, None)
 
 
 class _Numbers(Sequence[int]):

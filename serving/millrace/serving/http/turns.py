@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+from millrace.errors import TransientError
 from millrace.serving.call import Call, Context, Operation
 from millrace.serving.formats import Format, negotiate
 from millrace.serving.guards import Apart, Ended, enter, leave_all
@@ -23,6 +24,8 @@ from millrace.serving.refusals import status_of
 from millrace.serving.views import View
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Gathered:
@@ -71,6 +74,26 @@ class Gathered:
         """Answer each of these by itself, guards and all."""
         for place in places:
             self.lane.answer_alone(self.exchanges[place], self.wishes, self.asked[place], many=self.many)
+
+    async def asked_for(
+        self, places: Sequence[int], ask: Callable[[], Awaitable[T]], instead: Callable[[Exception], None]
+    ) -> T | None:
+        """What the store has for these; None when they are answered without it.
+
+        `instead` answers them while it is away. Who gives what it has tells the guards that they have `ended`.
+        """
+        try:
+            return await ask()
+        except (TransientError, TimeoutError) as error:
+            leave_all(self.ended, error)
+            instead(error)
+        except Exception as error:
+            self.part(places, error)
+        except BaseException as error:
+            leave_all(self.ended, error)
+            self.abort(places)
+            raise
+        return None
 
     def part(self, places: Sequence[int], error: Exception) -> None:
         """Asking for all of these has failed, and it may be the fault of one: each asks by itself."""
