@@ -181,6 +181,25 @@ def test_a_server_that_leaves_does_not_wait_for_idle_clients(published: Settings
         parted.result(30)
 
 
+def test_answers_that_are_due_come_whole_while_the_server_leaves(
+    settings: Settings, publisher: Publisher, authority: Authority
+) -> None:
+    publisher.publish([{"id": number, "text": f"{number} " * 20_000} for number in range(100)])
+    asked = b"POST /v1/kv/user_profile:mget HTTP/1.1\r\nhost: t\r\ncontent-length: 300\r\n\r\n"
+    body = b'{"keys": [%b]}' % b", ".join(b"%d" % number for number in range(60))
+    tls = ServerTls(Files(*authority.issue("server")))
+    with serving(settings, tls=tls) as server, socket.create_connection((HOST, server.port)) as plain:
+        link = authority.trusted().wrap_socket(plain, server_hostname=HOST)
+        link.sendall(asked + body.ljust(300))
+        first = link.recv(1)
+        parted = asyncio.run_coroutine_threadsafe(server.server.drain(600), server.loop)
+        answer = first + b"".join(iter(lambda: link.recv(1 << 20), b""))
+        parted.result(60)
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    assert b"content-length: %d" % len(rest) in head
+    assert len(rest) > 3_000_000
+
+
 def encrypted(key: str) -> str:
     plain = load_pem_private_key(Path(key).read_bytes(), None)
     sealed = plain.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import ssl
-import termios
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ log = logging.getLogger(__name__)
 
 HTTP, GRPC = "http/1.1", "h2"  # what the two ports speak, in ALPN's words
 _HANDSHAKE_S = 10.0
-_GOODBYE_S = 60.0  # for a client to take what is left and say goodbye; `part` waits for the first alone
+_GOODBYE_S = 60.0  # for a client to take what is left and say goodbye; see `parting`
 _LOOK_S = 5.0
 
 
@@ -114,16 +111,6 @@ class ServerTls:
 
         context.sni_callback = turn  # is called for every handshake, a name in it or not
         return context
-
-
-def part(transport: asyncio.Transport) -> None:
-    """End a connection that is being closed if its client has all that was sent: idle ones never say TLS's goodbye."""
-    link = transport.get_extra_info("socket")  # None: it has ended
-    if transport.is_closing() and transport.get_extra_info("sslcontext") is not None and link is not None:
-        with contextlib.suppress(OSError):  # of a system that doesn't tell: then it is not cut short
-            on_the_way = fcntl.ioctl(link.fileno(), termios.TIOCOUTQ, bytes(4))  # not confirmed by the other machine
-            if not any(on_the_way):
-                transport.abort()
 
 
 def trust(ca: str = "", certificate: tuple[str, str] | None = None) -> ssl.SSLContext:

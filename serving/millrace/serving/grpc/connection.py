@@ -16,7 +16,7 @@ from millrace.serving.grpc.frames import Code, ConnectionFault, StreamFault
 from millrace.serving.grpc.headers import MOST_HEADER_BYTES, Blocks, NotGrpc, Opening, status_block
 from millrace.serving.grpc.statuses import CallFault
 from millrace.serving.grpc.stream import Stream
-from millrace.serving.tls import part
+from millrace.serving.parting import part
 
 if TYPE_CHECKING:
     from millrace.serving.grpc.server import GrpcServer

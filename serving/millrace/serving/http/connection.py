@@ -15,7 +15,7 @@ import httptools
 from millrace.serving.http.messages import head
 from millrace.serving.http.problems import problem
 from millrace.serving.http.repeats import Headers, is_plain
-from millrace.serving.tls import part
+from millrace.serving.parting import part
 
 if TYPE_CHECKING:
     from millrace.serving.http.server import HttpServer
