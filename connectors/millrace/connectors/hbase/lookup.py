@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
+from millrace.connectors.following import MOST_FLIPS, FollowingReader
 from millrace.connectors.hbase import service
 from millrace.connectors.hbase.client import Client
 from millrace.connectors.hbase.endpoint import Refusal, endpoint_of, store_error
 from millrace.connectors.hbase.layout import CURRENT, Manifest, parse_manifest, pointer_table
 from millrace.connectors.hbase.service import Cells, Scan
 from millrace.connectors.hbase.values import Key, Row, as_parts, key_maker, prefix_maker, row_decoder
-from millrace.errors import MillraceError, NotAvailable, NotFound, TransientError
+from millrace.errors import NotAvailable
 from millrace.spec.connection import Connection
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT_S = 5.0
 DEFAULT_REFRESH_S = 1.0
-_MOST_FLIPS = 10
 _DOING = "a lookup"
 
 
@@ -38,12 +34,16 @@ class _Current:
     prefix: Callable[[Sequence[Any]], bytes]
     decode: Callable[[Mapping[bytes, bytes]], Row]
 
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
     @classmethod
     def of(cls, manifest: Manifest) -> _Current:
         return cls(manifest, key_maker(manifest), prefix_maker(manifest), row_decoder(manifest))
 
 
-class HBaseReader:
+class HBaseReader(FollowingReader[_Current]):
     """Reads the rows of one asset. Open and use it in one event loop; any number of calls at a time.
 
     A call sees one version from its beginning to its end. The pointer is read every `refresh_s`, and at once when the
@@ -62,13 +62,11 @@ class HBaseReader:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         refresh_s: float = DEFAULT_REFRESH_S,
     ) -> None:
-        self.asset = asset
-        self._connection, self._timeout_s, self._refresh_s = connection, timeout_s, refresh_s
+        super().__init__(connection, asset, refresh_s)
+        self._timeout_s = timeout_s
         self._endpoint = endpoint_of(connection)
         self._shared = client
         self._client = client
-        self._current: _Current | None = None
-        self._watcher: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Connect and read the pointer; no error when nothing is published yet.
@@ -82,22 +80,10 @@ class HBaseReader:
         except BaseException:
             await self.close()
             raise
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+        self._follow()
 
     async def close(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
-            self._watcher = None
+        await self._stop_following()
         if self._client is not None and self._shared is None:
             await self._client.close()
             self._client = None
@@ -111,11 +97,6 @@ class HBaseReader:
     def key_columns(self) -> tuple[str, ...]:
         """The columns of a key, in the order of its parts. Raises NotFound when there is no version."""
         return tuple(self.manifest.row_key.template.columns)
-
-    @property
-    def version(self) -> str:
-        """The id of the version that lookups see now. Raises NotFound when there is none."""
-        return self.manifest.version
 
     async def get(self, key: Key) -> Row | None:
         """The row under a key, None when the current version has none."""
@@ -187,7 +168,7 @@ class HBaseReader:
     async def _of_one_version(self, read: Callable[[_Current], Awaitable[T]]) -> T:
         """Read from the current version; when its table is gone, from the one that is current by now."""
         current = self._published()
-        for _ in range(_MOST_FLIPS):
+        for _ in range(MOST_FLIPS):
             try:
                 return await read(current)
             except Refusal as refusal:
@@ -196,10 +177,7 @@ class HBaseReader:
             if latest is None or latest.manifest.table == current.manifest.table:
                 raise store_error(problem, f"a lookup of {self.asset}", self._endpoint) from problem
             current = latest
-        raise TransientError(
-            f"asset {self.asset} was published {_MOST_FLIPS} times while one lookup ran",
-            hint="something publishes in a loop: see `millrace versions`",
-        )
+        raise self._flapping()
 
     async def _read_pointer(self) -> _Current | None:
         table = pointer_table(self._endpoint.namespace)
@@ -218,26 +196,10 @@ class HBaseReader:
             self._current = _Current.of(manifest)
         return self._current
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self._refresh_s * random.uniform(0.8, 1.2))
-            try:
-                await self._read_pointer()
-            except MillraceError as error:
-                log.warning("%s keeps being read at its last known version: %s", self.asset, error.message)
-
     def _opened(self) -> Client:
         if self._client is None:
             raise RuntimeError("HBaseReader.open() comes first")
         return self._client
-
-    def _published(self) -> _Current:
-        if self._current is None:
-            raise NotFound(
-                f"asset {self.asset} has no published version in {self._connection}",
-                hint="run its spec first; `millrace versions` lists what there is",
-            )
-        return self._current
 
     def _unordered(self, manifest: Manifest, what: str, advice: str) -> NotAvailable:
         row_key = manifest.row_key

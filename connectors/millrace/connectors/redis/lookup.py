@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import hiredis
 
+from millrace.connectors.following import MOST_FLIPS, FollowingReader
 from millrace.connectors.readers import Form
 from millrace.connectors.redis.client import Client, command
 from millrace.connectors.redis.endpoint import endpoint_of
@@ -32,14 +30,10 @@ from millrace.connectors.redis.values import (
     text_key_maker,
     text_keys_maker,
 )
-from millrace.errors import MillraceError, NotFound, TransientError
 from millrace.spec.connection import Connection
-
-log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 2.0
 DEFAULT_REFRESH_S = 5.0
-_MOST_FLIPS = 10
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +83,7 @@ class _Current(Form):
         )
 
 
-class RedisReader:
+class RedisReader(FollowingReader[_Current]):
     """Reads the rows of one asset. Open and use it in one event loop; any number of calls at a time.
 
     A call sees one version, old or new, from its beginning to its end, whatever is published meanwhile. A move of the
@@ -109,15 +103,12 @@ class RedisReader:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         refresh_s: float = DEFAULT_REFRESH_S,
     ) -> None:
-        self.asset = asset
-        self._connection, self._timeout_s, self._refresh_s = connection, timeout_s, refresh_s
+        super().__init__(connection, asset, refresh_s)
+        self._timeout_s = timeout_s
         self._shared = client
         self._client = client
         self._pointer = pointer_key(asset).encode()
-        self._current: _Current | None = None
         self.moves = 0
-        self._moved = asyncio.Event()
-        self._watcher: asyncio.Task[None] | None = None
         self._recheck: asyncio.Task[_Current | None] | None = None
 
     async def open(self) -> None:
@@ -134,22 +125,13 @@ class RedisReader:
             await self.close()
             raise
         self._client.listen(pointer_key(self.asset), self._moved.set)
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+        self._follow()
 
     async def close(self) -> None:
-        tasks = [task for task in (self._watcher, self._recheck) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._stop_following()
+        if self._recheck is not None:
+            self._recheck.cancel()
+            await asyncio.gather(self._recheck, return_exceptions=True)
         if self._client is not None:
             self._client.unlisten(pointer_key(self.asset))
             if self._shared is None:
@@ -160,11 +142,6 @@ class RedisReader:
     def manifest(self) -> Manifest:
         """Of the version that lookups see now. Raises NotFound when there is none."""
         return self._published().manifest
-
-    @property
-    def version(self) -> str:
-        """The id of the version that lookups see now. Raises NotFound when there is none."""
-        return self.manifest.version
 
     @property
     def form(self) -> Form:
@@ -189,7 +166,7 @@ class RedisReader:
         """
         assert isinstance(form, _Current)
         current, client = form, self._opened()
-        for _ in range(_MOST_FLIPS):
+        for _ in range(MOST_FLIPS):
             raw = await client.ask(stored_key, current.asking(stored_key))
             if raw is not None and raw != []:
                 if type(raw) is hiredis.ReplyError:
@@ -209,7 +186,7 @@ class RedisReader:
         """The rows under many keys as they are stored, in their order, all of one version."""
         assert isinstance(form, _Current)
         current, client = form, self._opened()
-        for _ in range(_MOST_FLIPS):
+        for _ in range(MOST_FLIPS):
             stored_keys = stored_keys or current.make_keys(keys)
             raws = await client.fetch_all(current.get, stored_keys, current.more) if keys else []
             if not all(raws) and (None in raws or (current.encoding == "row" and [] in raws)):
@@ -229,7 +206,7 @@ class RedisReader:
     async def exists(self, key: Key) -> bool:
         """Whether the current version has a row under a key."""
         current, client = self._published(), self._opened()
-        for _ in range(_MOST_FLIPS):
+        for _ in range(MOST_FLIPS):
             whole = current.key(key)
             if await client.fetch(whole, command(b"EXISTS", whole)):
                 return True
@@ -253,14 +230,6 @@ class RedisReader:
             raise RuntimeError("RedisReader.open() comes first")
         return self._client
 
-    def _published(self) -> _Current:
-        if self._current is None:
-            raise NotFound(
-                f"asset {self.asset} has no published version in {self._connection}",
-                hint="run its spec first; `millrace versions` lists what there is",
-            )
-        return self._current
-
     async def _latest(self) -> _Current:
         """The version that the pointer says now; asked once for all lookups that missed in the same tick.
 
@@ -282,25 +251,6 @@ class RedisReader:
         if self._current is None or self._current.manifest != manifest:
             self._current, self.moves = _Current.of(manifest), self.moves + 1
         return self._current
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._refresh_s * random.uniform(0.8, 1.2)):
-                    await self._moved.wait()
-            except TimeoutError:
-                pass
-            self._moved.clear()
-            try:
-                await self._read_pointer()
-            except MillraceError as error:
-                log.warning("%s keeps being read at its last known version: %s", self.asset, error.message)
-
-    def _flapping(self) -> TransientError:
-        return TransientError(
-            f"asset {self.asset} was published {_MOST_FLIPS} times while one lookup ran",
-            hint="something publishes in a loop: see `millrace versions`",
-        )
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
