@@ -16,12 +16,13 @@ from millrace.connectors.base import Window
 from millrace.connectors.kafka.endpoint import endpoint
 from millrace.connectors.kafka.fetch import Fetch
 from millrace.connectors.kafka.offsets import Range
+from millrace.connectors.kafka.source import KafkaSource
 from millrace.errors import SourceError, TransientError
 from millrace.jobs.spark_errors import translate
 from millrace.spec.connection import parse_url
 from tests.connectors.kafka.reads import plan, read, source, words
 from tests.servers.kafka import KafkaServer
-from tests.servers.process import descendants
+from tests.servers.process import descendants, wait_until
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -294,7 +295,15 @@ def test_a_broker_that_stops_answering_a_task_is_given_up_and_worth_another_try(
     found = translate(caught.value, "reading")
     assert isinstance(found, TransientError)
     assert "raise the connection's `timeout`" in found.hint
+    wait_until(lambda: plans(of), "the broker to lead its partitions again")
     assert len(read(of, spark).rows) == 300
+
+
+def plans(of: KafkaSource) -> bool:
+    try:
+        return bool(plan(of).splits)
+    except TransientError:
+        return False
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])

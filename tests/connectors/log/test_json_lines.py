@@ -35,6 +35,12 @@ def parse(*lines: str) -> ParsedLines:
     return LogSource(options, None).reading().parser().parse(pa.array(lines, pa.string()))
 
 
+def test_a_number_that_is_no_time_is_shown_as_it_stood_there() -> None:
+    assert [reason for _, reason in parse('{"ms": 999999999999999999}').dirty] == [
+        "ms: '999999999999999999' is not a valid timestamp written as epoch_ms"
+    ]
+
+
 def row(**values: Any) -> dict[str, Any]:
     return {**dict.fromkeys(_FIELDS), **values}
 

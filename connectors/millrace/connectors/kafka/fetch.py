@@ -83,7 +83,8 @@ class Fetch:
     def _chunks(self, consumer: Consumer, wanted: Range, troubles: Sequence[KafkaError]) -> Iterator[pa.RecordBatch]:
         following, heard = wanted.start, time.monotonic()
         while following < wanted.end:
-            chunk, last, events = self._take(consumer, replace(wanted, start=following))
+            with _without_collections():
+                chunk, last, events = self._take(consumer, replace(wanted, start=following))
             if last is not None:
                 following = last + 1
                 yield chunk
@@ -98,14 +99,13 @@ class Fetch:
         """The next of the wanted messages, the offset up to which they have come, and what else came among them."""
         from confluent_kafka import Message
 
-        with _without_collections():
-            came = consumer.consume(min(_MESSAGES_AT_ONCE, wanted.size), _POLL_S)
-            events = [m for m in came if m.error() is not None] if any(map(Message.error, came)) else []
-            found = [m for m in came if m.error() is None] if events else came
-            last = found[-1].offset() if found else None
-            if last is not None and last >= wanted.end:
-                found = [m for m in found if (offset := m.offset()) is not None and offset < wanted.end]
-            return self._columns(wanted, found), last, events
+        came = consumer.consume(min(_MESSAGES_AT_ONCE, wanted.size), _POLL_S)
+        events = [m for m in came if m.error() is not None] if any(map(Message.error, came)) else []
+        found = [m for m in came if m.error() is None] if events else came
+        last = found[-1].offset() if found else None
+        if last is not None and last >= wanted.end:
+            found = [m for m in found if (offset := m.offset()) is not None and offset < wanted.end]
+        return self._columns(wanted, found), last, events
 
     def _columns(self, wanted: Range, messages: Sequence[Message]) -> pa.RecordBatch:
         from confluent_kafka import Message

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.json as arrow_json
 
 from millrace.connectors.log.arrays import ArrowArray, Flags, pc, to_arrow_array, to_flags
+from millrace.connectors.log.json_shape import read_same_shape
 from millrace.connectors.log.lines import joined
 from millrace.connectors.log.salvage import Refused, salvage
 from millrace.connectors.log.time_layout import EPOCHS
@@ -24,6 +25,7 @@ from millrace.connectors.wire.arrow_types import to_arrow
 from millrace.spec.types import Kind
 
 _SMALLEST_BLOCK = 1 << 12
+_TRIES = 8  # lines that are not all of one shape will hardly be so later
 _READ_AS_TEXT = frozenset({Kind.STRING, Kind.BINARY, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ})
 _SHAPES: Mapping[Kind, tuple[type, ...]] = {
     **dict.fromkeys(_READ_AS_TEXT, (str,)),
@@ -42,6 +44,7 @@ class JsonParser:
     def __init__(self, fields: Sequence[TypedField]) -> None:
         self._fields = fields
         self._schema = pa.schema([(field.name, _read_type(field)) for field in fields])
+        self._tries = _TRIES
 
     def parse(self, lines: ArrowArray) -> ParsedLines:
         """`lines`: valid UTF-8 strings without nulls."""
@@ -56,6 +59,9 @@ class JsonParser:
         return assemble(self._fields, columns, numbers[rows], dirty)
 
     def _read(self, lines: ArrowArray) -> tuple[pa.Table, Refused]:
+        if self._tries and (table := read_same_shape(lines, self._schema)) is not None:
+            return table, ()
+        self._tries = max(0, self._tries - 1)
         return _read_objects(lines, self._schema), ()
 
     def _looks_bad(self, line: str) -> bool:

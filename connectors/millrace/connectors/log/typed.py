@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 
 import numpy as np
@@ -94,8 +95,13 @@ def assemble(
     refused = list(dirty)
     for row in np.flatnonzero(bad):
         first = next(i for i, c in enumerate(converted) if (flags_ := c.bad) is not None and flags_[row])
-        refused.append((int(lines[row]), why_bad(fields[first], texts[first][int(row)].as_py())))
+        refused.append((int(lines[row]), why_bad(fields[first], _text(texts[first][int(row)].as_py()))))
     return ParsedLines(batch.filter(to_arrow_array(~bad)), sorted(refused))
+
+
+def _text(value: str | Decimal) -> str:
+    """What stood there; of a number that a reader has typed already, its digits."""
+    return value if isinstance(value, str) else f"{value.normalize():f}"
 
 
 def _without_null_texts(texts: ArrowArray, field: TypedField) -> ArrowArray:

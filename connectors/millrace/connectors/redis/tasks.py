@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: So few bytes of keys go out before their replies are awaited that other clients of the server hardly wait for us.
-_STEP_BYTES = 1 << 16
+_STEP_BYTES = 1 << 17
 #: One server answers for this many keys at once, in a quarter of the time that it takes key by key. With more of them
 #: it takes longer again: what Valkey fetches from memory ahead is for some keys only.
 _KEYS_PER_COMMAND = 16
