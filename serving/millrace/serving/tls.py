@@ -134,7 +134,7 @@ def _trust(context: ssl.SSLContext, ca: str) -> None:
     _check("the bundle of authorities", ca, b"CERTIFICATE")
     try:
         context.load_verify_locations(ca)
-    except ssl.SSLError as error:
+    except OSError as error:
         raise ConfigError(f"the bundle of authorities {ca} can't be used: {_reason(error)}") from error
 
 
@@ -148,7 +148,7 @@ def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
 
     try:
         context.load_cert_chain(certificate, key, no_password)
-    except ssl.SSLError as error:
+    except OSError as error:
         raise ConfigError(
             f"the key {key} doesn't fit the certificate {certificate}: {_reason(error)}",
             hint="in a certificate's file the owner's own comes first, then its chain",
@@ -168,5 +168,7 @@ def _check(what: str, file: str, label: bytes) -> None:
         raise ConfigError(f"{what} {file} has no {text}", hint=f"it has to be PEM: -----BEGIN {text}-----")
 
 
-def _reason(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).replace("_", " ").lower()
+def _reason(error: OSError) -> str:
+    """What OpenSSL says, or the system when the file has gone meanwhile."""
+    said = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return (said or str(error)).replace("_", " ").lower()

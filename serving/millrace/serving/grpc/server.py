@@ -107,7 +107,7 @@ class GrpcServer:
             context = self._context(stream)
             if isinstance(method, Unary):
                 answering, by_hand = method.begin(data, context)
-                if by_hand:
+                if by_hand and not stream.opening.packing:
                     runs.Call(stream, answering)
                 else:
                     stream.work = self._loop.create_task(runs.unary(stream, answering))

@@ -84,13 +84,12 @@ class Stream:
     # what goes back
 
     def answer(self, message: bytes) -> None:
-        """The whole answer to a unary call."""
+        """The whole answer to a unary call, not compressed."""
         connection, size, id_ = self.connection, len(message) + 5, self.id
         if not self.open:
             return
-        packing = self.opening.packing
-        if packing or size > self.window or size > connection.window or size > connection.longest_frame:
-            self.send(messages.framed(message, packing))
+        if size > self.window or size > connection.window or size > connection.longest_frame:
+            self.send(messages.framed(message))
             self.end(END_OK)
             return
         connection.window -= size
