@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from millrace.connectors.redis.layout import Manifest
 from millrace.connectors.redis.members import collection_decoder
@@ -25,6 +25,7 @@ _READ_MORE: Mapping[ValueLayout, tuple[bytes, ...]] = {
     ValueLayout.SORTED_SET: (b"0", b"-1", b"WITHSCORES"),
     ValueLayout.LIST: (b"0", b"-1"),
 }
+T = TypeVar("T")
 Row = dict[str, Any]
 #: The value of a key's one column, or of all its columns: in the template's order, or by name.
 Key: TypeAlias = Any | Sequence[Any] | Mapping[str, Any]
@@ -51,10 +52,9 @@ def key_maker(manifest: Manifest) -> Callable[[Key], bytes]:
     def make(key: Key) -> bytes:
         return template.fill(types, key if isinstance(key, _SEVERAL) else (key,))
 
-    if len(template.names) > 1:
+    if (one := _one_column(manifest)) is None:
         return make
-    before, after = (literal.encode() for literal in template.literals)
-    kind = types[template.names[0]].kind
+    kind, before, after = one
 
     def make_from_integer(key: Key) -> bytes:
         if type(key) is int and _SURE_MIN <= key <= _SURE_MAX:
@@ -69,18 +69,15 @@ def key_maker(manifest: Manifest) -> Callable[[Key], bytes]:
     def make_from_text(key: Key) -> bytes:
         return before + key.encode() + after if type(key) is str else make(key)
 
-    if kind is Kind.BIGINT or kind is Kind.INT:
-        return make_from_integer
-    return make_from_text if kind is Kind.STRING else make
+    return _by_kind(kind, make_from_integer, make_from_text, make)
 
 
 def keys_maker(manifest: Manifest) -> Callable[[Sequence[Key]], list[bytes]]:
     """`key_maker` for many keys: by column, where it is one of integers or text and each key is plainly that."""
-    make, template = key_maker(manifest), manifest.whole_key
-    if len(template.names) > 1:
+    make = key_maker(manifest)
+    if (one := _one_column(manifest)) is None:
         return lambda keys: [*map(make, keys)]
-    before, after = (literal.encode() for literal in template.literals)
-    kind = manifest.types[template.names[0]].kind
+    kind, before, after = one
 
     def make_from_integers(keys: Sequence[Key]) -> list[bytes]:
         if type(keys) is list and {*map(type, keys)} == {int} and min(keys) >= _SURE_MIN and max(keys) <= _SURE_MAX:
@@ -103,23 +100,20 @@ def keys_maker(manifest: Manifest) -> Callable[[Sequence[Key]], list[bytes]]:
             return [before + text.encode() + after for text in cast(Sequence[str], keys)]
         return [*map(make, keys)]
 
-    if kind is Kind.BIGINT or kind is Kind.INT:
-        return make_from_integers
-    return make_from_texts if kind is Kind.STRING else lambda keys: [*map(make, keys)]
+    return _by_kind(kind, make_from_integers, make_from_texts, lambda keys: [*map(make, keys)])
 
 
 def text_key_maker(manifest: Manifest) -> Callable[[bytes], bytes]:
     """The same from the text of a key of one column, as it stands in an address: quick for plain digits and ASCII."""
     template, types = manifest.whole_key, manifest.types
-    if len(template.names) > 1:
+    if (one := _one_column(manifest)) is None:
         needed = ", ".join(template.columns)
 
         def refuse(text: bytes) -> bytes:
             raise ValueError(f"the key needs {needed}; got one value, {text.decode(errors='replace')!r}")
 
         return refuse
-    before, after = (literal.encode() for literal in template.literals)
-    kind = types[template.names[0]].kind
+    kind, before, after = one
 
     def make(text: bytes) -> bytes:
         return template.fill(types, (_utf8(text),))
@@ -132,18 +126,15 @@ def text_key_maker(manifest: Manifest) -> Callable[[bytes], bytes]:
     def make_from_ascii(text: bytes) -> bytes:
         return before + text + after if text.isascii() else make(text)
 
-    if kind is Kind.BIGINT or kind is Kind.INT:
-        return make_from_digits
-    return make_from_ascii if kind is Kind.STRING else make
+    return _by_kind(kind, make_from_digits, make_from_ascii, make)
 
 
 def text_keys_maker(manifest: Manifest) -> Callable[[Sequence[bytes]], list[bytes]]:
     """`text_key_maker` for many texts: all at once where each is plainly what it says."""
-    make, template = text_key_maker(manifest), manifest.whole_key
-    if len(template.names) > 1:
+    make = text_key_maker(manifest)
+    if (one := _one_column(manifest)) is None:
         return lambda texts: [*map(make, texts)]
-    before, after = (literal.encode() for literal in template.literals)
-    kind = manifest.types[template.names[0]].kind
+    kind, before, after = one
 
     def make_from_digits(texts: Sequence[bytes]) -> list[bytes]:
         whole = b",".join((b"", *texts))
@@ -157,18 +148,31 @@ def text_keys_maker(manifest: Manifest) -> Callable[[Sequence[bytes]], list[byte
             return [before + text + after for text in texts]
         return [*map(make, texts)]
 
-    if kind is Kind.BIGINT or kind is Kind.INT:
-        return make_from_digits
-    return make_from_ascii if kind is Kind.STRING else lambda texts: [*map(make, texts)]
+    return _by_kind(kind, make_from_digits, make_from_ascii, lambda texts: [*map(make, texts)])
 
 
 def number_keys_maker(manifest: Manifest) -> Callable[[bytes], list[bytes] | None] | None:
     """See `Form.number_keys`; None where a key is no single integer."""
+    if (one := _one_column(manifest)) is None:
+        return None
+    kind, before, after = one
+    return _by_kind(kind, lambda text: number_keys(text, before, after), None, None)
+
+
+def _one_column(manifest: Manifest) -> tuple[Kind, bytes, bytes] | None:
+    """Of a key of one column: its kind, and what stands before and behind it. None for a key of several."""
     template = manifest.whole_key
-    if len(template.names) > 1 or manifest.types[template.names[0]].kind not in (Kind.INT, Kind.BIGINT):
+    if len(template.names) > 1:
         return None
     before, after = (literal.encode() for literal in template.literals)
-    return lambda text: number_keys(text, before, after)
+    return manifest.types[template.names[0]].kind, before, after
+
+
+def _by_kind(kind: Kind, integer: T, text: T, other: T) -> T:
+    """Of ways to make a key, the one for a column of this kind: of integers, of text, of anything else."""
+    if kind is Kind.BIGINT or kind is Kind.INT:
+        return integer
+    return text if kind is Kind.STRING else other
 
 
 def _utf8(text: bytes) -> str:
