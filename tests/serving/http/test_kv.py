@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from millrace.connectors.wire import speedups
 from millrace.spec.settings import Settings
 from tests.connectors.loads import people
 from tests.servers.process import wait_until
@@ -31,6 +32,7 @@ def test_many_keys_are_answered_in_their_order(settings: Settings, publisher: Pu
     version = publisher.publish(people(10))
     with serving(settings) as server, server.client() as client:
         answer = client.post("/v1/kv/user_profile:mget", json={"keys": [3, 99, 1]}).json()
+        assert client.get("/readyz").json()["speedups"] == speedups.LANGUAGE
     assert answer["version"] == version.id
     assert [row and row["id"] for row in answer["rows"]] == [3, None, 1]
 
