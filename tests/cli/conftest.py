@@ -34,10 +34,11 @@ class Shell:
 
     folder: Path
     env: dict[str, str]
+    command: Sequence[str] = COMMAND
 
     def __call__(self, *words: str, **env: str) -> Finished:
         done = subprocess.run(
-            [*COMMAND, *words],
+            [*self.command, *words],
             cwd=self.folder,
             env={**self.env, **env},
             capture_output=True,
@@ -54,7 +55,7 @@ class Shell:
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*COMMAND, *words],
+            [*self.command, *words],
             cwd=self.folder,
             env={**self.env, **env},
             stdout=subprocess.PIPE,
