@@ -108,11 +108,18 @@ class Versions:
         row = self._database.read(f"looking up '{asset}'", lambda c: c.execute(statement).mappings().first())
         return None if row is None else to_version(row)
 
-    def list(self, asset: str, states: Collection[VersionState] = ()) -> builtins.list[VersionRecord]:
-        """The asset's versions, the newest first; only those in `states`, if any are named."""
+    def list(
+        self, asset: str, states: Collection[VersionState] = (), *, erased: bool = True
+    ) -> builtins.list[VersionRecord]:
+        """The asset's versions, the newest first; only those in `states`, if any are named.
+
+        Without the `erased` ones, of which nothing is left in the stores and of which there may be thousands.
+        """
         statement = _of_asset(asset).order_by(schema.version.c.id.desc())
         if states:
             statement = statement.where(schema.version.c.state.in_(sorted(states)))
+        if not erased:
+            statement = statement.where(schema.version.c.erased_at.is_(None))
         rows = self._database.read(f"listing versions of '{asset}'", lambda c: c.execute(statement).mappings().all())
         return [to_version(r) for r in rows]
 

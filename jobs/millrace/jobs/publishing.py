@@ -169,7 +169,7 @@ def _delete_stale_stages(context: RunContext) -> None:
         VersionState.RETIRED,
         VersionState.ROLLED_BACK,
     )
-    versions = [v for v in context.catalog.versions.list(asset, states) if v.erased_at is None]
+    versions = context.catalog.versions.list(asset, states, erased=False)
     docs.prune(context, versions)
     superseded.tidy(context, versions)
     kept = {v.run_id for v in versions}

@@ -27,8 +27,7 @@ def end_undeclared(context: RunContext) -> None:
     To be called before the spec's own targets are published: two names may lead to one store, and that publish puts
     back what the spec declares. What can't be ended is told, and tried again by the next publish.
     """
-    versions = [v for v in context.catalog.versions.list(context.spec.asset) if v.erased_at is None]
-    for recorded in _recorded(versions):
+    for recorded in _recorded(context.catalog.versions.list(context.spec.asset, erased=False)):
         try:
             ended = end(context.spec, recorded, context.connection)
         except MillraceError as error:

@@ -56,6 +56,5 @@ def _tear_down(driver: Driver) -> None:
             target.unpublish(asset)
         finally:
             target.close()
-    for record in driver.catalog.versions.list(asset):
-        if record.erased_at is None:
-            publishing.erase_in_stores(driver, record)
+    for record in driver.catalog.versions.list(asset, erased=False):
+        publishing.erase_in_stores(driver, record)

@@ -91,6 +91,7 @@ def test_a_retired_version_is_erased_in_two_steps(life: Life) -> None:
     erased = life.catalog.versions.erase_finished(first.id)
     assert erased.erased_at == life.clock.moment
     assert life.catalog.versions.erase_finished(first.id) == erased
+    assert [v.id for v in life.catalog.versions.list(ASSET, erased=False)] == [third.id, second.id]
     assert life.catalog.versions.retirable(ASSET, keep=1) == []
     assert [v.id for v in life.catalog.versions.retirable(ASSET, keep=0)] == [second.id]
     assert life.catalog.versions.current(ASSET) == third
