@@ -118,6 +118,15 @@ class Changes(Place):
         with pytest.raises(SourceError, match=r"word|changed"):
             self.read(self.source(), plan)
 
+    def test_a_column_of_another_type_after_the_plan_is_told_and_the_next_plan_reads_it(self) -> None:
+        self.make()
+        self.add(1, 5)
+        plan = self.plan(self.source())
+        self.change_type()
+        with pytest.raises(SourceError, match=r"word|changed"):
+            self.read(self.source(), plan)
+        assert self.read(self.source(), self.plan(self.source())).ids == list(range(1, 6))
+
     def test_a_place_that_is_not_there_is_told_by_its_name(self) -> None:
         with pytest.raises(SourceError, match=self.place):
             self.plan(self.source())

@@ -69,6 +69,11 @@ class TestLake(Files, SourceCase):
         self._columns = _COLUMNS[:1]
         self._write("from-1", words(1, 5))
 
+    def change_type(self) -> None:
+        self._columns = (_COLUMNS[0], column("word", "binary"))
+        self._write("empty", [])
+        self._write("from-1", words(1, 5))
+
     def remove(self) -> None:
         shutil.rmtree(self.server / self.place)
 
