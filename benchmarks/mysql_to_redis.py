@@ -2,7 +2,8 @@
 
     python -m benchmarks.mysql_to_redis [--rows 3000000]
 
-`.load`: the load step against `redis-cli --pipe` with the very same commands pre-encoded into a file.
+`.load`: the load step against `redis-cli --pipe` with the very same commands, 16 rows an `MSET`, encoded beforehand.
+`.load_set`: the same step against `redis-cli --pipe` with a `SET` for each row, encoded beforehand.
 `.run`: the whole run after the session's start (plan, stage, checks, load, verify, publish, retire) against a script
 of pymysql and a redis-py pipeline of 1,000, over a tenth of the rows.
 `.memory`: peak resident memory of Spark's driver and of its Python workers, in MiB; the reference is the same with a
@@ -16,8 +17,9 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -32,7 +34,7 @@ from millrace.connectors.redis.columns import ROWS_PER_MSET
 from millrace.connectors.wire import json as json_values
 from millrace.connectors.wire.arrow_types import columns_of
 from millrace.connectors.wire.key_template import render_template
-from millrace.connectors.wire.resp import mset_commands
+from millrace.connectors.wire.resp import Commands, mset_commands, set_commands
 from millrace.jobs import runner
 from millrace.jobs.launch import end_jvm
 from millrace.jobs.session import SessionHolder
@@ -77,9 +79,11 @@ def main() -> None:
             store.flush()
             report, memory = run_table(settings, session, "users")
             stage = settings.home / "work" / "users" / report.run_id / "stage"
-            pipe_s = _pipe(store, stage, Path(folder) / "commands")
+            pipe_s = _pipe(store, stage, Path(folder) / "commands", partial(mset_commands, per_command=ROWS_PER_MSET))
+            set_s = _pipe(store, stage, Path(folder) / "commands", set_commands)
         load_s = report.statistics.targets["redis"].seconds
         print_measure("mysql_to_redis.load", rows / load_s, rows / pipe_s, "rows/s")
+        print_measure("mysql_to_redis.load_set", rows / load_s, rows / set_s, "rows/s")
         script = _script(database.connect(), store, rows // 10)
         print_measure("mysql_to_redis.run", rows / report.statistics.seconds, script, "rows/s")
         for part in ("driver_mib", "workers_mib"):
@@ -114,7 +118,7 @@ def run_table(settings: Settings, session: SessionHolder, table: str) -> tuple[r
     return report, memory
 
 
-def _pipe(store: RedisServer, stage: Path, file: Path) -> float:
+def _pipe(store: RedisServer, stage: Path, file: Path, encode: Callable[..., Commands]) -> float:
     """Seconds that `redis-cli --pipe` takes for the stage's rows as commands, encoded into a file beforehand."""
     with file.open("wb") as out:
         for path in sorted(stage.glob("*.parquet")):
@@ -122,7 +126,7 @@ def _pipe(store: RedisServer, stage: Path, file: Path) -> float:
             fields = [Field(column, number) for number, column in enumerate(columns_of(table.schema), start=1)]
             for batch in table.to_batches():
                 keys = render_template("users:abcdefghij:{id}", batch).values
-                out.write(mset_commands(keys, json_values.encode(batch, fields).values, ROWS_PER_MSET).data)
+                out.write(encode(keys, json_values.encode(batch, fields).values).data)
     store.flush()
     with file.open("rb") as commands:
         command = ["redis-cli", "-p", str(store.port), "--pipe"]
