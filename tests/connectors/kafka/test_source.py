@@ -282,7 +282,9 @@ def test_a_broker_that_stops_answering_a_task_is_given_up_and_worth_another_try(
     kafka: KafkaServer, spark: SparkSession
 ) -> None:
     topic = kafka.new_topic()
-    kafka.produce(topic, [os.urandom(300_000) for _ in range(300)])  # far more than is on its way when the task begins
+    kafka.produce(
+        topic, [os.urandom(10_000) for _ in range(8_000)]
+    )  # far more than a task takes and has queued at once
     of = source(f"{kafka.url}?timeout=2s", topic, format="raw")
     gate = StoppingGate([kafka.pid, *descendants(kafka.pid)])
     try:
@@ -296,7 +298,7 @@ def test_a_broker_that_stops_answering_a_task_is_given_up_and_worth_another_try(
     assert isinstance(found, TransientError)
     assert "raise the connection's `timeout`" in found.hint
     wait_until(lambda: plans(of), "the broker to lead its partitions again")
-    assert len(read(of, spark).rows) == 300
+    assert len(read(of, spark).rows) == 8_000
 
 
 def plans(of: KafkaSource) -> bool:
