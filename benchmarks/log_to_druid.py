@@ -1,6 +1,6 @@
 """Access logs → Druid through a whole run, against Druid's own batch task on the same rows.
 
-    python -m benchmarks.log_to_druid [--rows 1000000]
+    python -m benchmarks.log_to_druid [--rows 2000000]
 
 `.queryable`: the whole run after the session's start (plan, stage, load, verify, publish, retire), at whose end every
 row can be queried, against Druid's `index_parallel` with its own defaults and as many tasks as there are cores: it
@@ -49,7 +49,7 @@ _LONGEST_S = 600.0
 
 
 def main() -> None:
-    rows = rows_argument(__doc__, 1_000_000)
+    rows = rows_argument(__doc__, 2_000_000)
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name, Druid(quick=False) as store:
         path = Path(name) / "access.log"
         access_log(path, rows)

@@ -90,7 +90,7 @@ def _take_away(place: Workspace) -> None:
         spec = place.spec(text)
         target = open_target(spec, "hbase", connections_of(place.settings))
         target.unpublish(spec.asset)
-        tables = getattr(target, "_tables")  # noqa: B009 (the test cleans up behind the target's back)
+        tables = getattr(target, "_link")  # noqa: B009 (the test cleans up behind the target's back)
         for table in tables.names("cleaning up"):
             if table.startswith(f"{spec.asset}_"):
                 tables.drop("cleaning up", table)

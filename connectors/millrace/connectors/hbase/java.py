@@ -9,9 +9,10 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from millrace.connectors.hbase.endpoint import Endpoint
@@ -49,8 +50,7 @@ class Java:
     def take_over(self, folder: str, table: str) -> None:
         """Let HBase take over the files in a folder with a folder for each family; what it has taken is moved away."""
         with self._calling() as load:
-            conf = self._configuration(load)
-            conf.set(_MAX_FILES, "100000")
+            conf = self._configuration(load, {_MAX_FILES: "100000"})
             tool = self._made(load, "org.apache.hadoop.hbase.tool.BulkLoadHFilesTool", conf)
             tool.bulkLoad(self._table_name(load, table), self._made(load, "org.apache.hadoop.fs.Path", folder))
 
@@ -146,20 +146,27 @@ class Java:
             _loaders[class_path] = self._jvm.java.net.URLClassLoader(urls, parent)
         return _loaders[class_path]
 
-    def _configuration(self, load: Any) -> Any:
+    def _configuration(self, load: Any, settings: Mapping[str, str] = MappingProxyType({})) -> Any:
+        """HBase's settings. Py4J knows methods by the name of their class alone: were `set` called through it, it would
+        take this `Configuration` for Spark's own, and then Spark's for this one.
+        """
         conf = self._static(load, "org.apache.hadoop.hbase.HBaseConfiguration", "create")
-        if self._endpoint.zookeeper:
-            conf.set("hbase.zookeeper.quorum", self._endpoint.zookeeper)
+        zookeeper = {"hbase.zookeeper.quorum": self._endpoint.zookeeper} if self._endpoint.zookeeper else {}
+        for name, value in {**zookeeper, **settings}.items():
+            self._invoked(load, "org.apache.hadoop.conf.Configuration", "set", conf, name, value)
         return conf
 
     def _table_name(self, load: Any, table: str) -> Any:
         return self._static(load, "org.apache.hadoop.hbase.TableName", "valueOf", table)
 
     def _static(self, load: Any, name: str, method: str, *arguments: Any) -> Any:
-        """Call a static method; of several with its name, the one whose parameters take these arguments."""
+        return self._invoked(load, name, method, None, *arguments)
+
+    def _invoked(self, load: Any, name: str, method: str, instance: Any, *arguments: Any) -> Any:
+        """Call a class's method; of several with its name, the one whose parameters take these arguments."""
         for found in load(name).getMethods():
             if found.getName() == method and self._fit(found.getParameterTypes(), arguments):
-                return found.invoke(None, self._objects(arguments))
+                return found.invoke(instance, self._objects(arguments))
         raise TargetError(f"{self._doing} in {self._endpoint}: HBase's {name} has no method {method} as it is needed")
 
     def _made(self, load: Any, name: str, *arguments: Any) -> Any:

@@ -68,8 +68,8 @@ class Pipe:
         self._questions.append((future, command, None, 1))
         self._asked += 1
         if self._transport is not None:
-            self._transport.write(b"".join((*self._unsent, command)) if self._unsent else command)
-            self._unsent.clear()
+            self._unsent.append(command)
+            self._send()
         return future
 
     def ask_all(self, commands: bytes, count: int) -> asyncio.Future[list[Any]]:
@@ -98,8 +98,13 @@ class Pipe:
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._transport is not None and self._unsent:
-            self._transport.write(b"".join(self._unsent))
+        if self._unsent:
+            self._send()
+
+    def _send(self) -> None:
+        """Write what is unsent. What a connection that has just broken doesn't take any more waits for the next one."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent))
         self._unsent.clear()
 
     def _answer(self, reader: hiredis.Reader) -> None:
