@@ -94,6 +94,17 @@ def test_few_lines_and_none_are_left_to_the_other_reader() -> None:
         assert read_same_shape(pa.array(texts, pa.string()), SCHEMA) is None
 
 
+@pytest.mark.parametrize("line", [0, LINES - 1])
+@pytest.mark.parametrize("end", ["", "}"])
+def test_a_line_that_was_cut_off_leaves_them_all_to_the_other_reader(line: int, end: str) -> None:
+    for style in ({}, {"separators": (" ,  ", "  :  ")}):
+        whole = lines([{"id": n, "a": "x", "n": n % 9} for n in range(LINES)], **style)
+        for kept in range(len(whole[line]) - 1):
+            texts = [*whole[:line], whole[line][:kept] + end, *whole[line + 1 :]]
+            found = read_same_shape(pa.array(texts), SCHEMA)
+            assert found is None, texts[line]
+
+
 @settings(max_examples=400)
 @given(st.integers(0, LINES - 1), st.integers(0, 200), st.sampled_from('"\\{}[],:.-+eExn019 \t\x01a/'), st.booleans())
 def test_a_character_that_is_changed_is_read_as_the_other_reader_does_or_left_to_it(

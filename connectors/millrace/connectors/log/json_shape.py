@@ -114,8 +114,10 @@ def _places(text: Bytes, bounds: Ints, shape: _Shape) -> list[tuple[Ints, Ints]]
 
 
 def _stands_there(text: Bytes, places: Ints, wanted: bytes) -> bool:
-    """Whether this text stands at each of the places, all of which leave room for it."""
+    """Whether this text stands at each of the places."""
     size = len(wanted)
+    if places.max() + size > len(text):
+        return False
     windows: Any = np.ndarray((len(text) - size + 1,), f"V{size}", buffer=text, strides=(1,))
     found = windows[places].view(np.uint8).reshape(len(places), size)
     return bool((found == np.frombuffer(wanted, np.uint8)).all())
