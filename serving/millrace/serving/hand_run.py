@@ -20,9 +20,10 @@ class HandRun(ABC):
     def finish(self, value: Any) -> None:
         """Take what the coroutine has given."""
 
-    @abstractmethod
     def fail(self, error: Exception | asyncio.CancelledError) -> None:
-        """Take what the coroutine has raised."""
+        """Take what the coroutine has raised: a defect, of which the loop is told, unless it was cancelled."""
+        if not isinstance(error, asyncio.CancelledError):
+            raise error
 
     def step(self, _done: asyncio.Future[Any] | None = None) -> None:
         """Go on until it waits again, or ends."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _pc: Any = pyarrow.compute  # whose stubs know only some of the functions
 MAX_VALUE_BYTES = 512 << 20  # Redis takes no longer string
-#: One MSET stores this many rows: a third less work for the server than row by row, and others still get their turn.
+#: One MSET stores this many rows: half of the server's work for them one by one, and others still get their turn.
 ROWS_PER_MSET = 16
 
 _ENCODERS = {

@@ -24,7 +24,6 @@ class Run(HandRun):
             self._exchange.finish(value)
 
     def fail(self, error: Exception | asyncio.CancelledError) -> None:
-        if not isinstance(error, asyncio.CancelledError):
-            raise error
+        super().fail(error)
         if self._exchange is not None:
             self._exchange.connection.abort()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from millrace.connectors.readers import Form, StoredReader
 from millrace.errors import TransientError
@@ -15,6 +15,15 @@ from millrace.serving.hand_run import HandRun
 
 _FEW = 16  # are asked for at once while the store has nothing to do: it works while the others come
 _MOST = 512
+
+
+class _Asked(NamedTuple):
+    """Keys of one form, and who waits for the row under each."""
+
+    form: Form
+    keys: Sequence[Any]
+    stored_keys: Sequence[bytes]
+    waiting: Sequence[asyncio.Future[tuple[Form, Any]]]
 
 
 class Gathering:
@@ -47,29 +56,18 @@ class Gathering:
         return future
 
     def _ask(self) -> None:
-        keys, stored_keys, waiting, form = self._keys, self._stored_keys, self._waiting, self._form
-        if waiting and form is not None:
+        if self._waiting and self._form is not None:
+            asked = _Asked(self._form, self._keys, self._stored_keys, self._waiting)
             self._keys, self._stored_keys, self._waiting = [], [], []
-            self._begin(form, keys, stored_keys, waiting)
+            self._begin(asked)
 
-    def _begin(
-        self,
-        form: Form,
-        keys: Sequence[Any],
-        stored_keys: Sequence[bytes],
-        waiting: Sequence[asyncio.Future[tuple[Form, Any]]],
-    ) -> None:
+    def _begin(self, asked: _Asked) -> None:
         self._in_flight += 1
         self._enough = _MOST
-        _Question(self._asked(form, keys, stored_keys, waiting)).step()
+        _Question(self._answer(asked)).step()
 
-    async def _asked(
-        self,
-        form: Form,
-        keys: Sequence[Any],
-        stored_keys: Sequence[bytes],
-        waiting: Sequence[asyncio.Future[tuple[Form, Any]]],
-    ) -> None:
+    async def _answer(self, asked: _Asked) -> None:
+        form, keys, stored_keys, waiting = asked
         rows: Sequence[Any]
         try:
             if len(keys) == 1:
@@ -82,7 +80,7 @@ class Gathering:
                 _fail(waiting, error)
             else:  # it may be the fault of one
                 for key, stored_key, future in zip(keys, stored_keys, waiting, strict=True):
-                    self._begin(form, (key,), (stored_key,), (future,))
+                    self._begin(_Asked(form, (key,), (stored_key,), (future,)))
         except BaseException:
             for future in waiting:
                 future.cancel()
@@ -104,10 +102,6 @@ class _Question(HandRun):
 
     def finish(self, value: Any) -> None:
         pass
-
-    def fail(self, error: Exception | asyncio.CancelledError) -> None:
-        if not isinstance(error, asyncio.CancelledError):
-            raise error
 
 
 def _fail(waiting: Sequence[asyncio.Future[tuple[Form, Any]]], error: Exception) -> None:
