@@ -79,7 +79,8 @@ def conversation(server: Running, data: bytes, enough: int | None = None) -> lis
     found: list[tuple[int, int, int, bytes]] = []
     rest = b""
     with connected(server) as sock, contextlib.suppress(ConnectionError):
-        sock.sendall(data)
+        with contextlib.suppress(ConnectionError):  # hung up on in the middle: what was said before that can be read
+            sock.sendall(data)
         while enough is None or sum(_ends(one) for one in found) < enough:
             part = sock.recv(65536)
             if not part:
